@@ -1,0 +1,419 @@
+//! Who is calling, and how little of it leaves.
+//!
+//! [`PeerAddr`] and [`ClientIp`] hold full addresses and live in this file alone: they have no `Display`, no
+//! `Debug` that shows digits and no `Serialize`. What goes on is a [`Client`]: a truncated [`Prefix`] and a
+//! [`Pseudonym`], a keyed hash under a random key that rotates and is destroyed. There are two narrow exits
+//! for a full address: a yes-or-no question ([`ClientIp::matches`]) and the operator's explicit choice to
+//! tell the origin ([`ClientIp::forwarded`]).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use zeroize::Zeroizing;
+
+use super::forwarded::{ForwardHeader, Node};
+
+/// The other end of the TCP connection; unknown on a Unix socket.
+#[derive(Clone, Copy)]
+pub struct PeerAddr(Option<IpAddr>);
+
+/// Who we believe is calling, after trusted proxies were taken at their word.
+#[derive(Clone, Copy)]
+pub struct ClientIp(Option<IpAddr>);
+
+/// Networks whose forwarding header is believed; by default nobody.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+/// How many leading bits of an address are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Truncation {
+    ipv4: u8,
+    ipv6: u8,
+}
+
+/// A truncated address: a network, or unknown. Safe to show, count and log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix(Option<IpNet>);
+
+/// A client's name for as long as one key lives: 64 bits of a keyed hash, shown as 16 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pseudonym([u8; 8]);
+
+/// All that the rest of the house learns about who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    prefix: Prefix,
+    pseudonym: Pseudonym,
+}
+
+/// What the origin is told about the client's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Forward {
+    /// The full address.
+    Full,
+    /// The first address of the truncated prefix.
+    #[default]
+    Truncated,
+    /// `_` and a pseudonym under a key of its own (RFC 7239, section 6.3).
+    Pseudonym,
+}
+
+/// The keys under which pseudonyms are made, one per purpose, so that names for different purposes cannot be
+/// joined. Wiped from memory when dropped.
+pub struct Keyring {
+    client: Zeroizing<[u8; 32]>,
+    origin: Zeroizing<[u8; 32]>,
+    secret: Zeroizing<[u8; 32]>,
+}
+
+impl PeerAddr {
+    /// The peer of a connection; `None` for a socket without addresses.
+    pub fn new(socket: Option<SocketAddr>) -> Self {
+        Self(socket.map(|socket| canonical(socket.ip())))
+    }
+}
+
+impl TrustedProxies {
+    /// Believes the forwarding header of peers in these networks.
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client behind `peer`: walks `header` from the right while every hop passed is trusted, and stops
+    /// at the first other one. A hop that cannot be read ends the walk at the last address believed.
+    pub fn client_of<'a>(
+        &self,
+        peer: PeerAddr,
+        header: ForwardHeader,
+        lines: impl DoubleEndedIterator<Item = &'a [u8]>,
+    ) -> ClientIp {
+        let mut believed = match peer.0 {
+            Some(address) if self.trusts(address) => address,
+            untrusted_or_unknown => return ClientIp(untrusted_or_unknown),
+        };
+        header.walk(lines, |node| match node {
+            Node::Address(address) => {
+                believed = canonical(address);
+                self.trusts(believed)
+            }
+            Node::Opaque => false,
+        });
+        ClientIp(Some(believed))
+    }
+}
+
+impl ClientIp {
+    /// Asks a yes-or-no question about the full address; an unknown address is never a match.
+    pub(crate) fn matches(&self, question: impl FnOnce(IpAddr) -> bool) -> bool {
+        self.0.is_some_and(question)
+    }
+
+    /// What the rest of the house may know.
+    pub fn identify(&self, truncation: Truncation, keys: &Keyring) -> Client {
+        let prefix = Prefix(self.0.map(|address| truncation.apply(address)));
+        Client { prefix, pseudonym: keys.client(&prefix) }
+    }
+
+    /// The node to name in the forwarding header toward the origin, as `forward` says; `None` if unknown.
+    pub(crate) fn forwarded(&self, forward: Forward, client: &Client, keys: &Keyring) -> Option<String> {
+        let address = self.0?;
+        Some(match forward {
+            Forward::Full => address.to_string(),
+            Forward::Truncated => client.prefix.network()?.to_string(),
+            Forward::Pseudonym => format!("_{}", keys.origin(&client.prefix)),
+        })
+    }
+}
+
+impl fmt::Debug for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeerAddr(private)")
+    }
+}
+
+impl fmt::Debug for ClientIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientIp(private)")
+    }
+}
+
+impl Truncation {
+    /// Keeps `ipv4` of 32 and `ipv6` of 128 leading bits; `None` if there are not that many.
+    pub const fn new(ipv4: u8, ipv6: u8) -> Option<Self> {
+        if ipv4 > 32 || ipv6 > 128 { None } else { Some(Self { ipv4, ipv6 }) }
+    }
+
+    /// The leading bits kept of an IPv4 address.
+    pub const fn ipv4(self) -> u8 {
+        self.ipv4
+    }
+
+    /// The leading bits kept of an IPv6 address.
+    pub const fn ipv6(self) -> u8 {
+        self.ipv6
+    }
+
+    fn apply(self, address: IpAddr) -> IpNet {
+        match address {
+            IpAddr::V4(v4) => IpNet::V4(Ipv4Net::new_assert(v4, self.ipv4).trunc()),
+            IpAddr::V6(v6) => IpNet::V6(Ipv6Net::new_assert(v6, self.ipv6).trunc()),
+        }
+    }
+}
+
+impl Default for Truncation {
+    fn default() -> Self {
+        Self { ipv4: 24, ipv6: 48 }
+    }
+}
+
+impl Prefix {
+    /// No address is known.
+    pub const UNKNOWN: Self = Self(None);
+
+    /// Reads what [`fmt::Display`] wrote; bits past the prefix length are refused.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "unknown" {
+            return Some(Self::UNKNOWN);
+        }
+        text.parse::<IpNet>().ok().filter(|net| net.trunc() == *net).map(|net| Self(Some(net)))
+    }
+
+    /// The prefix that `truncation` leaves of an address that is not a client's: one that a policy case or an
+    /// operator at a terminal wrote down.
+    pub fn of_described(address: IpAddr, truncation: Truncation) -> Self {
+        Self(Some(truncation.apply(canonical(address))))
+    }
+
+    /// The first address of the prefix, with all truncated bits zero.
+    pub fn network(&self) -> Option<IpAddr> {
+        self.0.map(|net| net.network())
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(net) => net.fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
+impl Pseudonym {
+    /// Reads what [`fmt::Display`] wrote: 16 lower-case hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+            return None;
+        }
+        u64::from_str_radix(text, 16).ok().map(|bits| Self(bits.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl Client {
+    /// A client from its parts, as a record or a policy case describes it.
+    pub const fn new(prefix: Prefix, pseudonym: Pseudonym) -> Self {
+        Self { prefix, pseudonym }
+    }
+
+    /// The truncated address.
+    pub const fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    /// The client's name while the current key lives.
+    pub const fn pseudonym(&self) -> Pseudonym {
+        self.pseudonym
+    }
+}
+
+impl Keyring {
+    /// Derives one key per purpose from 32 random bytes, which should be forgotten afterwards.
+    pub fn new(entropy: &Zeroizing<[u8; 32]>) -> Self {
+        let derive = |purpose: &str| Zeroizing::new(blake3::derive_key(purpose, entropy.as_slice()));
+        Self {
+            client: derive("riskgate 2026 pseudonym of a client in records and scripts"),
+            origin: derive("riskgate 2026 pseudonym of a client toward the origin"),
+            secret: derive("riskgate 2026 pseudonym of a credential in records and scripts"),
+        }
+    }
+
+    fn client(&self, prefix: &Prefix) -> Pseudonym {
+        pseudonym(&self.client, &prefix.bytes())
+    }
+
+    fn origin(&self, prefix: &Prefix) -> Pseudonym {
+        pseudonym(&self.origin, &prefix.bytes())
+    }
+
+    /// A name for a credential or another secret value.
+    pub fn secret(&self, value: &[u8]) -> Pseudonym {
+        pseudonym(&self.secret, value)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring(private)")
+    }
+}
+
+impl Prefix {
+    fn bytes(&self) -> [u8; 18] {
+        let mut bytes = [0; 18];
+        let (kind, length, octets) = match self.0 {
+            None => (0, 0, [0; 16]),
+            Some(IpNet::V4(net)) => (4, net.prefix_len(), net.network().to_ipv6_mapped().octets()),
+            Some(IpNet::V6(net)) => (6, net.prefix_len(), net.network().octets()),
+        };
+        let (head, tail) = bytes.split_at_mut(2);
+        head.copy_from_slice(&[kind, length]);
+        tail.copy_from_slice(&octets);
+        bytes
+    }
+}
+
+fn pseudonym(key: &[u8; 32], data: &[u8]) -> Pseudonym {
+    let hash = blake3::keyed_hash(key, data);
+    let mut short = [0; 8];
+    short.copy_from_slice(hash.as_bytes().split_at(8).0);
+    Pseudonym(short)
+}
+
+/// One form for each address: IPv4 inside IPv6 (`::ffff:0:0/96`, and NAT64 `64:ff9b::/96`) is IPv4.
+fn canonical(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address.to_canonical() else {
+        return address.to_canonical();
+    };
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => IpAddr::V6(v6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys() -> Keyring {
+        Keyring::new(&Zeroizing::new([7; 32]))
+    }
+
+    fn peer(text: &str) -> PeerAddr {
+        PeerAddr::new(Some(SocketAddr::new(text.parse().unwrap(), 1234)))
+    }
+
+    fn trusted(networks: &[&str]) -> TrustedProxies {
+        TrustedProxies::new(networks.iter().map(|net| net.parse().unwrap()).collect())
+    }
+
+    fn prefix_of(proxies: &TrustedProxies, from: &str, lines: &[&str]) -> String {
+        proxies
+            .client_of(peer(from), ForwardHeader::XForwardedFor, lines.iter().map(|line| line.as_bytes()))
+            .identify(Truncation::new(32, 128).unwrap(), &keys())
+            .prefix()
+            .to_string()
+    }
+
+    #[test]
+    fn nobody_is_believed_by_default() {
+        assert_eq!(prefix_of(&TrustedProxies::default(), "192.0.2.1", &["8.8.8.8"]), "192.0.2.1/32");
+    }
+
+    #[test]
+    fn the_walk_skips_trusted_hops_and_stops_at_the_first_other() {
+        let proxies = trusted(&["10.0.0.0/8", "2001:db8::/32"]);
+        let lines = ["1.1.1.1, 9.9.9.9, 10.0.0.2", "2001:db8::5"];
+        assert_eq!(prefix_of(&proxies, "10.0.0.1", &lines), "9.9.9.9/32");
+    }
+
+    #[test]
+    fn an_unreadable_hop_ends_at_the_last_address_believed() {
+        let proxies = trusted(&["10.0.0.0/8"]);
+        for opaque in ["unknown", "_hidden", "", "10.0.0.256", "\u{e9}"] {
+            let line = format!("8.8.8.8, {opaque}, 10.0.0.2");
+            assert_eq!(prefix_of(&proxies, "10.0.0.1", &[&line]), "10.0.0.2/32", "{opaque:?}");
+        }
+        assert_eq!(prefix_of(&proxies, "10.0.0.1", &[]), "10.0.0.1/32");
+    }
+
+    #[test]
+    fn ipv4_inside_ipv6_is_ipv4() {
+        let proxies = trusted(&["10.0.0.0/8"]);
+        assert_eq!(prefix_of(&proxies, "::ffff:10.0.0.1", &["::ffff:8.8.4.4"]), "8.8.4.4/32");
+        assert_eq!(prefix_of(&proxies, "10.0.0.1", &["64:ff9b::808:404"]), "8.8.4.4/32");
+    }
+
+    #[test]
+    fn addresses_never_print() {
+        let ip = TrustedProxies::default().client_of(
+            peer("203.0.113.77"),
+            ForwardHeader::Forwarded,
+            std::iter::empty(),
+        );
+        let shown = format!("{ip:?} {:?} {:?}", peer("203.0.113.77"), ip.identify(Truncation::default(), &keys()));
+        assert!(!shown.contains("203.0.113.77"), "{shown}");
+    }
+
+    #[test]
+    fn the_operator_chooses_what_the_origin_learns() {
+        let keys = keys();
+        let ip = ClientIp(Some("203.0.113.77".parse().unwrap()));
+        let client = ip.identify(Truncation::default(), &keys);
+        assert_eq!(ip.forwarded(Forward::Full, &client, &keys).unwrap(), "203.0.113.77");
+        assert_eq!(ip.forwarded(Forward::Truncated, &client, &keys).unwrap(), "203.0.113.0");
+        let pseudonym = ip.forwarded(Forward::Pseudonym, &client, &keys).unwrap();
+        assert!(pseudonym.starts_with('_') && !pseudonym.contains(&client.pseudonym().to_string()));
+    }
+
+    #[test]
+    fn a_pseudonym_is_stable_under_one_key_and_unlinkable_under_the_next() {
+        let ip = ClientIp(Some("203.0.113.77".parse().unwrap()));
+        let neighbour = ClientIp(Some("203.0.113.3".parse().unwrap()));
+        let (today, tomorrow) = (keys(), Keyring::new(&Zeroizing::new([8; 32])));
+        let name = ip.identify(Truncation::default(), &today).pseudonym();
+        assert_eq!(neighbour.identify(Truncation::default(), &today).pseudonym(), name);
+        assert_ne!(ip.identify(Truncation::default(), &tomorrow).pseudonym(), name);
+        assert_eq!(Pseudonym::parse(&name.to_string()), Some(name));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_an_untrusted_peer_somebody_else(lines in prop::collection::vec(any::<Vec<u8>>(), 0..4)) {
+            let client = trusted(&["10.0.0.0/8"]).client_of(
+                peer("192.0.2.9"), ForwardHeader::XForwardedFor, lines.iter().map(Vec::as_slice));
+            prop_assert_eq!(client.0, Some("192.0.2.9".parse().unwrap()));
+        }
+
+        #[test]
+        fn any_header_of_a_trusted_peer_is_read_without_panic_and_only_to_its_first_stranger(
+            stranger in any::<[u8; 4]>(), garbage in "\\PC{0,40}", hops in 0usize..5,
+        ) {
+            let stranger = IpAddr::from(stranger);
+            prop_assume!(!matches!(stranger, IpAddr::V4(v4) if v4.octets()[0] == 10));
+            let mut line = format!("{garbage}, {stranger}");
+            for hop in 0..hops { line.push_str(&format!(",10.1.1.{hop}")); }
+            for header in [ForwardHeader::XForwardedFor, ForwardHeader::Forwarded] {
+                trusted(&["10.0.0.0/8"]).client_of(peer("10.0.0.1"), header, std::iter::once(line.as_bytes()));
+            }
+            let client = trusted(&["10.0.0.0/8"]).client_of(
+                peer("10.0.0.1"), ForwardHeader::XForwardedFor, std::iter::once(line.as_bytes()));
+            prop_assert_eq!(client.0, Some(stranger));
+        }
+    }
+}

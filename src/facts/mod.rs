@@ -1,0 +1,11 @@
+//! Facts: what is true about a request before anybody judges it.
+//!
+//! The ground floor of the house. Nothing here does IO, reads a clock or knows a rule; every type is parsed
+//! once, at the edge, and carries its invariant from there on. Full addresses live in [`client`] alone.
+
+pub mod client;
+pub mod forwarded;
+pub mod place;
+pub mod problem;
+pub mod request;
+pub mod time;

@@ -1,0 +1,319 @@
+//! The head of a request, as the policy sees it: borrowed, normalised, typed.
+//!
+//! `path` is normalised (RFC 3986, section 6.2.2: percent-encoded unreserved characters decoded, dot segments
+//! and doubled slashes removed), so that `/%61dmin` and `//x/../admin` cannot walk around a rule about
+//! `/admin`. The origin still gets the path as the client wrote it.
+
+use std::borrow::Cow;
+
+use http::request::Parts;
+use http::{HeaderMap, Version};
+
+/// How the request reached the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Scheme {
+    /// In the clear.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// A request's head. Borrowed from whoever parsed it.
+#[derive(Clone, Debug)]
+pub struct RequestHead<'a> {
+    method: &'a str,
+    scheme: Scheme,
+    host: Cow<'a, str>,
+    path: Cow<'a, str>,
+    query: &'a str,
+    version: Version,
+    size: Option<u64>,
+    headers: &'a HeaderMap,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl<'a> RequestHead<'a> {
+    /// Reads a parsed head. Nothing is refused here; what is missing is empty.
+    pub fn read(parts: &'a Parts, scheme: Scheme) -> Self {
+        let size = parts.headers.get(http::header::CONTENT_LENGTH);
+        Self {
+            method: parts.method.as_str(),
+            scheme,
+            host: host(parts),
+            path: normalise(parts.uri.path()),
+            query: parts.uri.query().unwrap_or(""),
+            version: parts.version,
+            size: size.and_then(|value| value.to_str().ok()?.trim().parse().ok()),
+            headers: &parts.headers,
+        }
+    }
+
+    /// The method as sent, usually upper case.
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// How the request reached the gate.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host in lower case, without port; empty if there is none.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The normalised path, always starting with `/` (or `*` for `OPTIONS *`).
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The query as sent, without `?`; empty if there is none.
+    pub fn query(&self) -> &'a str {
+        self.query
+    }
+
+    /// `1.0`, `1.1`, `2` or `3`.
+    pub fn version(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_09 => "0.9",
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_11 => "1.1",
+            Version::HTTP_2 => "2",
+            Version::HTTP_3 => "3",
+            _ => "unknown",
+        }
+    }
+
+    /// The declared size of the body in bytes; `None` if the request does not say, or not as a number.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Bytes of path and query as sent, with the `?`.
+    pub fn target_len(parts: &Parts) -> usize {
+        parts.uri.path_and_query().map_or(0, |target| target.as_str().len())
+    }
+
+    /// The first header of that name; bytes that are not UTF-8 read as U+FFFD; empty if absent.
+    pub fn header(&self, name: &str) -> Cow<'a, str> {
+        self.headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+    }
+
+    /// Whether the request has a header of that name, empty or not.
+    pub fn has_header(&self, name: &str) -> bool {
+        self.headers.contains_key(name)
+    }
+
+    /// All headers, names in lower case.
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// Every `name=value` of every `Cookie` header, in order.
+    pub fn cookies(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.headers
+            .get_all(http::header::COOKIE)
+            .iter()
+            .filter_map(|line| std::str::from_utf8(line.as_bytes()).ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.trim(), value.trim().trim_matches('"')))
+    }
+
+    /// Every `name=value` of the query, decoded, in order. A name without `=` has an empty value.
+    pub fn params(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+        self.query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+    }
+}
+
+fn host(parts: &Parts) -> Cow<'_, str> {
+    let named = parts.uri.authority().map(|authority| authority.as_str());
+    let header = || parts.headers.get(http::header::HOST).and_then(|value| value.to_str().ok());
+    let host = named.or_else(header).unwrap_or("").trim();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    // The port follows the last colon, unless that colon is inside the brackets of an IPv6 address.
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+fn normalise(path: &str) -> Cow<'_, str> {
+    let plain = !path.contains('%') && !path.contains("//") && !path.contains("/.");
+    if plain && path.starts_with('/') || path == "*" {
+        return Cow::Borrowed(path);
+    }
+    let decoded = decode_unreserved(path);
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = decoded.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            ".." => {
+                kept.pop();
+            }
+            "." | "" => {}
+            name => kept.push(name),
+        }
+        if last && matches!(segment, "" | "." | "..") {
+            kept.push("");
+        }
+    }
+    Cow::Owned(format!("/{}", kept.join("/")))
+}
+
+/// Decodes `%XX` where it stands for a letter, a digit or one of `-._~`, which never needed encoding.
+fn decode_unreserved(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let (head, tail) = rest.split_at(at);
+        out.push_str(head);
+        match hex_pair(tail) {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                out.push(char::from(byte));
+                rest = tail.get(3..).unwrap_or("");
+            }
+            _ => {
+                out.push('%');
+                rest = tail.get(1..).unwrap_or("");
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Decodes a query component: `+` is a space, `%XX` is a byte, what is not UTF-8 becomes U+FFFD.
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.bytes().next() {
+        let (byte, used) = match (first, hex_pair(rest)) {
+            (b'%', Some(byte)) => (byte, 3),
+            (b'+', _) => (b' ', 1),
+            _ => {
+                let width = rest.chars().next().map_or(1, char::len_utf8);
+                bytes.extend_from_slice(rest.get(..width).unwrap_or("").as_bytes());
+                rest = rest.get(width..).unwrap_or("");
+                continue;
+            }
+        };
+        bytes.push(byte);
+        rest = rest.get(used..).unwrap_or("");
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The byte that `%XX` at the start of `text` stands for.
+fn hex_pair(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix('%')?.get(..2)?;
+    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    u8::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn one_path_has_one_spelling() {
+        for (sent, seen) in [
+            ("/admin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("//admin//x", "/admin/x"),
+            ("/x/../admin", "/admin"),
+            ("/./admin/.", "/admin/"),
+            ("/x/%2e%2e/admin", "/admin"),
+            ("/../../etc", "/etc"),
+            ("/a%2Fb", "/a%2Fb"),
+            ("/100%", "/100%"),
+            ("/%zz", "/%zz"),
+            ("/", "/"),
+            ("/a/", "/a/"),
+            ("/..", "/"),
+        ] {
+            let parts = parts(sent, &[]);
+            assert_eq!(RequestHead::read(&parts, Scheme::Http).path(), seen, "{sent}");
+        }
+    }
+
+    #[test]
+    fn the_host_has_no_port_and_no_capitals() {
+        for (sent, seen) in [
+            ("Api.Example.COM:8443", "api.example.com"),
+            ("[2001:db8::1]:80", "[2001:db8::1]"),
+            ("[2001:db8::1]", "[2001:db8::1]"),
+            ("example.com.", "example.com"),
+            ("", ""),
+        ] {
+            let parts = parts("/", &[("host", sent)]);
+            assert_eq!(RequestHead::read(&parts, Scheme::Http).host(), seen, "{sent}");
+        }
+    }
+
+    #[test]
+    fn cookies_and_parameters_are_read_one_by_one() {
+        let parts = parts("/?a=1&b=x%20y+z&c&=d&e=%ff%", &[("cookie", "s=1; t=\"2\""), ("cookie", "u=a=b")]);
+        let head = RequestHead::read(&parts, Scheme::Http);
+        assert_eq!(head.cookies().collect::<Vec<_>>(), [("s", "1"), ("t", "2"), ("u", "a=b")]);
+        let params: Vec<_> = head.params().map(|(n, v)| format!("{n}={v}")).collect();
+        assert_eq!(params, ["a=1", "b=x y z", "c=", "=d", "e=\u{fffd}%"]);
+    }
+
+    #[test]
+    fn a_size_that_is_no_number_is_unknown() {
+        for (sent, seen) in [("12", Some(12)), (" 12 ", Some(12)), ("-1", None), ("1e3", None), ("", None)] {
+            let parts = parts("/", &[("content-length", sent)]);
+            assert_eq!(RequestHead::read(&parts, Scheme::Http).size(), seen, "{sent}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_is_final(path in "/[a-c./%26eE]{0,24}") {
+            let once = normalise(&path).into_owned();
+            prop_assert!(once.starts_with('/'));
+            prop_assert!(!once.contains("/../") && !once.contains("//") && !once.contains("/./"));
+        }
+
+        #[test]
+        fn any_query_is_read_without_panic(query in "\\PC{0,40}") {
+            let _ = decode(&query);
+        }
+    }
+}

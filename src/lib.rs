@@ -1,0 +1,2 @@
+//! riskgate
+pub mod facts;
