@@ -366,7 +366,8 @@ mod tests {
             ForwardHeader::Forwarded,
             std::iter::empty(),
         );
-        let shown = format!("{ip:?} {:?} {:?}", peer("203.0.113.77"), ip.identify(Truncation::default(), &keys()));
+        let shown =
+            format!("{ip:?} {:?} {:?}", peer("203.0.113.77"), ip.identify(Truncation::default(), &keys()));
         assert!(!shown.contains("203.0.113.77"), "{shown}");
     }
 

@@ -152,7 +152,9 @@ mod tests {
 
     #[test]
     fn forwarded_reads_quotes_brackets_ports_and_any_case() {
-        let line = [r#"for=192.0.2.43;proto=http, For="[2001:db8:cafe::17]:4711";by=203.0.113.43, for=unknown, for=_x, proto=https"#];
+        let line = [
+            r#"for=192.0.2.43;proto=http, For="[2001:db8:cafe::17]:4711";by=203.0.113.43, for=unknown, for=_x, proto=https"#,
+        ];
         assert_eq!(
             nodes(ForwardHeader::Forwarded, &line),
             ["?", "?", "?", "2001:db8:cafe::17", "192.0.2.43"]

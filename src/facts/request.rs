@@ -100,11 +100,6 @@ impl<'a> RequestHead<'a> {
         self.size
     }
 
-    /// Bytes of path and query as sent, with the `?`.
-    pub fn target_len(parts: &Parts) -> usize {
-        parts.uri.path_and_query().map_or(0, |target| target.as_str().len())
-    }
-
     /// The first header of that name; bytes that are not UTF-8 read as U+FFFD; empty if absent.
     pub fn header(&self, name: &str) -> Cow<'a, str> {
         self.headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))

@@ -1,0 +1,120 @@
+//! A batch: records as whole lines in one buffer, so that one write call puts them all on disk.
+//!
+//! A record that is not one line of JSON of bearable length never enters, and a record whose serialisation
+//! panics is one lost record, not the end of the log.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use uuid::Uuid;
+
+use super::{Entry, MAX_LINE};
+
+/// Whole lines, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    /// The id of each line, and where it ends, its newline included.
+    lines: Vec<(Uuid, usize)>,
+}
+
+/// A record that cannot be a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UnfitError {
+    #[error("it is longer than {MAX_LINE} bytes")]
+    TooLong,
+    #[error("it is not a JSON object on one line")]
+    NotOneLine,
+    #[error("its serialisation panicked")]
+    Panicked,
+}
+
+impl Batch {
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * MAX_LINE);
+        self.lines.clear();
+    }
+
+    /// Adds a line, or leaves the batch as it was.
+    pub(super) fn add<T: Entry>(&mut self, entry: &T) -> Result<(), UnfitError> {
+        let start = self.bytes.len();
+        let written = catch_unwind(AssertUnwindSafe(|| entry.write_json(&mut self.bytes)));
+        let fit = match written {
+            Ok(()) => fit(self.bytes.get(start..).unwrap_or_default()),
+            Err(_panic) => Err(UnfitError::Panicked),
+        };
+        match fit {
+            Ok(()) => {
+                self.bytes.push(b'\n');
+                self.lines.push((entry.id(), self.bytes.len()));
+            }
+            Err(_) => self.bytes.truncate(start),
+        }
+        fit
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// How many lines lie wholly within the first `written` bytes.
+    pub(super) fn lines_within(&self, written: usize) -> usize {
+        self.lines.partition_point(|(_, end)| *end <= written)
+    }
+
+    /// Each line with its id, without the newline.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Uuid, &[u8])> {
+        let mut start = 0;
+        self.lines.iter().map(move |(id, end)| {
+            let line = self.bytes.get(start..end - 1).unwrap_or_default();
+            start = *end;
+            (*id, line)
+        })
+    }
+}
+
+fn fit(line: &[u8]) -> Result<(), UnfitError> {
+    match line {
+        long if long.len() >= MAX_LINE => Err(UnfitError::TooLong),
+        [b'{', .., b'}'] if memchr::memchr(b'\n', line).is_none() => Ok(()),
+        _ => Err(UnfitError::NotOneLine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn lines_keep_their_order_and_their_ids() {
+        let mut batch = Batch::default();
+        let notes = [Note::numbered(1), Note::numbered(2)];
+        notes.iter().for_each(|note| batch.add(note).unwrap());
+        assert_eq!(batch.bytes(), [notes[0].line(), notes[1].line()].concat().as_bytes());
+        let ids: Vec<Uuid> = batch.records().map(|(id, _)| id).collect();
+        assert_eq!(ids, [notes[0].id(), notes[1].id()]);
+        let first = notes[0].line().len();
+        assert_eq!(batch.records().next().unwrap().1, notes[0].line().trim_end().as_bytes());
+        assert_eq!([0, first - 1, first, 2 * first].map(|n| batch.lines_within(n)), [0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_not_one_line_stays_out() {
+        let mut batch = Batch::default();
+        batch.add(&Note::numbered(1)).unwrap();
+        let before = batch.bytes().to_vec();
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_LINE));
+        let bad =
+            [("", UnfitError::NotOneLine), ("{\n}", UnfitError::NotOneLine), (&long, UnfitError::TooLong)];
+        for (text, error) in bad {
+            assert_eq!(batch.add(&Note::saying(text)), Err(error));
+        }
+        assert_eq!(batch.add(&Note::panicking()), Err(UnfitError::Panicked));
+        assert_eq!((batch.bytes(), batch.len()), (before.as_slice(), 1));
+    }
+}

@@ -1,0 +1,113 @@
+//! Records: what is kept of every decision, as JSON lines on disk and as a short memory of the last ones.
+//!
+//! A request hands its record to a [`Recorder`] and goes on: that call never waits, and a record that finds
+//! no room is counted, not waited for. One background [`Writer`] serialises, remembers ([`Recent`]) and
+//! writes in batches; it rotates, prunes and repairs the files. Nothing here may ever fail or slow down a
+//! request.
+
+mod batch;
+mod find;
+mod log;
+mod log_file;
+mod recent;
+mod recorder;
+mod rotation;
+mod torn;
+mod writer;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+pub use self::find::find_in_files;
+pub use self::recent::Recent;
+pub use self::recorder::{Recorder, Stats};
+pub use self::writer::{CloseError, Progress, Running, Writer};
+use crate::facts::time::Wall;
+
+/// The longest line that is written or read back, in bytes with its newline. A longer record is dropped.
+pub const MAX_LINE: usize = 1024 * 1024;
+
+/// Something that can be kept: it has an id and becomes one line of JSON, in the background.
+pub trait Entry: Send + 'static {
+    /// The id under which the record is found again. A UUIDv7 lets a search skip files.
+    fn id(&self) -> Uuid;
+
+    /// Appends one JSON object on one line, without a newline at its end. Its member `id` is [`Entry::id`] in
+    /// the usual hyphenated lower-case form. An object that breaks this is dropped and counted.
+    fn write_json(&self, out: &mut Vec<u8>);
+}
+
+/// Where records go and how many of them are kept: `[decisions]` in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The file that is written now. Rotated ones lie beside it.
+    pub path: PathBuf,
+    /// How many records may wait for the writer; one more is dropped.
+    pub queue: NonZeroUsize,
+    /// How long a record waits at most before it is on disk, if the disk keeps up.
+    pub flush_interval: Duration,
+    /// A file that would grow beyond this many bytes is rotated.
+    pub max_size: u64,
+    /// A file whose first record is this old is rotated.
+    pub max_age: Duration,
+    /// How many rotated files are kept; with 0, a full file is deleted.
+    pub keep_files: usize,
+    /// How long a rotated file is kept.
+    pub keep_for: Duration,
+    /// How many records [`Recent`] remembers.
+    pub recent: usize,
+    /// How many bytes [`Recent`] remembers at most.
+    pub recent_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(3600);
+        const QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+        Self {
+            path: PathBuf::from("data/decisions.jsonl"),
+            queue: QUEUE,
+            flush_interval: Duration::from_millis(100),
+            max_size: 256 * 1024 * 1024,
+            max_age: 24 * HOUR,
+            keep_files: 14,
+            keep_for: 30 * 24 * HOUR,
+            recent: 1024,
+            recent_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// The most bytes that the files can take on disk: the current one, the rotated ones, and a torn tail.
+    pub fn max_bytes(&self) -> u64 {
+        let files = u64::try_from(self.keep_files).unwrap_or(u64::MAX).saturating_add(1);
+        self.max_file().saturating_mul(files).saturating_add(MAX_LINE as u64)
+    }
+
+    /// The bytes of memory that the queue takes for records of type `T`, and recent records at most. What a
+    /// waiting record owns on the heap comes on top.
+    pub fn memory_bytes<T>(&self) -> usize {
+        let slot = size_of::<T>() + size_of::<u64>();
+        self.queue.get().saturating_mul(slot).saturating_add(self.recent_bytes)
+    }
+
+    /// The most bytes in one file: a batch is cut after the line that fills it.
+    fn max_file(&self) -> u64 {
+        self.max_size.saturating_add(MAX_LINE as u64)
+    }
+}
+
+/// The moment inside a UUIDv7; `None` for other ids.
+fn id_time(id: Uuid) -> Option<Wall> {
+    let millis = (id.as_u128() >> 80) as u64;
+    (id.get_version_num() == 7).then(|| Wall::from_millis(millis))
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,291 @@
+//! What the objects offer: signals of `req` and `res`, verbs of `risk`, and the messages for what they do not.
+
+use rhai::{Dynamic, Expr, Position};
+
+use super::{Checker, Kind, Type, literal};
+use crate::actions::{Given, Parameter, Phase, Say, VERBS, Verb};
+use crate::facts::problem::nearest;
+use crate::rules::bindings::given;
+use crate::rules::functions;
+use crate::signals::{Argument, Key, Root, Signal};
+
+impl Checker<'_> {
+    /// `base.name`
+    pub(super) fn property(&mut self, base: Type, name: &str, position: Position) -> Type {
+        match base {
+            Type::Object(root, group) => self.signal_property(root, group, name, position),
+            Type::Risk(_) => {
+                self.unknown_verb(name, position);
+                Type::Any
+            }
+            Type::Of(_) | Type::Array => match functions::find(name) {
+                Some(function) => function.returns.map_or(Type::Any, Type::Of),
+                None => {
+                    let meant = nearest(name, functions::all().map(|function| function.name));
+                    let message = format!("{} has no property `{name}`", base.name());
+                    self.report(position, name.len(), message, meant.map(|meant| format!("did you mean `{meant}`?")));
+                    Type::Any
+                }
+            },
+            Type::Map | Type::Unit | Type::Any => Type::Any,
+        }
+    }
+
+    /// `base.name(args)`
+    pub(super) fn method(&mut self, base: Type, name: &str, args: &[Expr], position: Position) -> Type {
+        let parsed = self.parsed;
+        match base {
+            Type::Object(root, group) => return self.signal_method(root, group, name, args, position),
+            Type::Risk(phase) => {
+                self.verb(phase, name, args, position);
+                return Type::Unit;
+            }
+            Type::Of(_) | Type::Array | Type::Map | Type::Unit | Type::Any => {}
+        }
+        for arg in args {
+            self.value(arg);
+        }
+        if parsed.function(name, args.len()).is_some() {
+            return Type::Any;
+        }
+        self.known_function(name, args.len(), position)
+    }
+
+    fn signal_property(&mut self, root: Root, group: &'static str, name: &str, position: Position) -> Type {
+        let path = join(group, name);
+        match self.terms.vocabulary.find(root, &path) {
+            Some((index, signal)) if signal.argument.is_none() => {
+                let kind = signal.kind;
+                self.checked.keys.insert(Key::new(index, ""));
+                Type::Of(kind)
+            }
+            Some((_, signal)) => {
+                let written = format!("{}.{}", root.as_str(), signal.name);
+                let hint = format!("write `{written}(\"...\")`");
+                self.report(position, name.len(), format!("`{written}` needs an argument"), Some(hint));
+                Type::Of(signal.kind)
+            }
+            None => {
+                let mut groups = self.terms.vocabulary.signals().iter().map(Signal::group);
+                if let Some(found) = groups.find(|found| group.is_empty() && !found.is_empty() && *found == name)
+                    && self.terms.vocabulary.has_group(root, found)
+                {
+                    return Type::Object(root, found);
+                }
+                self.unknown_signal(root, group, name, position);
+                Type::Any
+            }
+        }
+    }
+
+    fn signal_method(
+        &mut self,
+        root: Root,
+        group: &'static str,
+        name: &str,
+        args: &[Expr],
+        position: Position,
+    ) -> Type {
+        let path = join(group, name);
+        let Some((index, signal)) = self.terms.vocabulary.find(root, &path) else {
+            args.iter().for_each(|arg| self.value(arg));
+            self.unknown_signal(root, group, name, position);
+            return Type::Any;
+        };
+        let (kind, written) = (signal.kind, format!("{}.{}", root.as_str(), signal.name));
+        match (signal.argument, args) {
+            (None, _) => {
+                let message = format!("`{written}` is not a function");
+                self.report(position, name.len(), message, Some(format!("write `{written}` without parentheses")));
+            }
+            (Some(argument), [arg]) => self.argument(index, argument, &written, arg),
+            (Some(_), _) => {
+                let message = format!("`{written}` takes 1 argument, not {}", args.len());
+                self.report(position, name.len(), message, None);
+            }
+        }
+        Type::Of(kind)
+    }
+
+    /// The argument of a signal: a name that must exist, or a computed one, for which all there are get read.
+    fn argument(&mut self, signal: usize, argument: Argument, written: &str, arg: &Expr) {
+        let found = self.expression(arg);
+        let name = match (literal(arg), found) {
+            (Some(value), _) if value.is_string() => value.into_string().unwrap_or_default(),
+            (None, Type::Of(Kind::Text) | Type::Any) => {
+                let declared = match argument {
+                    Argument::List => self.terms.lists.to_vec(),
+                    Argument::Counter => self.terms.counters.to_vec(),
+                    Argument::Header | Argument::Cookie | Argument::Parameter => vec!["*".to_owned()],
+                };
+                self.checked.keys.extend(declared.into_iter().map(|name| Key::new(signal, name)));
+                return;
+            }
+            (Some(_), _) | (None, _) => {
+                let message = format!("`{written}` needs a string, not {}", found.name());
+                return self.report(arg.start_position(), 1, message, None);
+            }
+        };
+        let (known, what, section) = match argument {
+            Argument::List => (self.terms.lists, "list", "[lists]"),
+            Argument::Counter => (self.terms.counters, "counter", "[counters]"),
+            Argument::Header => return self.header(signal, &name, arg),
+            Argument::Cookie | Argument::Parameter => {
+                self.checked.keys.insert(Key::new(signal, name));
+                return;
+            }
+        };
+        self.checked.keys.insert(Key::new(signal, name.clone()));
+        self.declared(known, what, section, &name, arg.start_position());
+    }
+
+    fn header(&mut self, signal: usize, name: &str, arg: &Expr) {
+        let lower = name.to_ascii_lowercase();
+        if http::HeaderName::from_bytes(lower.as_bytes()).is_err() {
+            let message = format!("`{name}` cannot be a header's name");
+            return self.report(arg.start_position(), name.len() + 2, message, None);
+        }
+        self.checked.keys.insert(Key::new(signal, lower));
+    }
+
+    fn declared(&mut self, known: &[String], what: &str, section: &str, name: &str, position: Position) {
+        if known.iter().any(|declared| declared == name) {
+            return;
+        }
+        let hint = match nearest(name, known.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("declare it in `{section}`"),
+        };
+        self.report(position, name.len() + 2, format!("unknown {what} `{name}`"), Some(hint));
+    }
+
+    fn unknown_signal(&mut self, root: Root, group: &str, name: &str, position: Position) {
+        let path = join(group, name);
+        let signals = self.terms.vocabulary.signals().iter().filter(|signal| signal.root == root);
+        let siblings = signals.clone().filter(|signal| signal.group() == group).map(Signal::leaf);
+        let objects = signals.clone().map(Signal::group).filter(|found| group.is_empty() && !found.is_empty());
+        let elsewhere = signals.clone().find(|signal| signal.leaf() == name).map(|signal| signal.name);
+        let whole = |found: &str| format!("did you mean `{}.{found}`?", root.as_str());
+        let sibling = || nearest(name, siblings.chain(objects)).map(|meant| format!("did you mean `{meant}`?"));
+        let anywhere = || nearest(&path, signals.clone().map(|signal| signal.name)).map(whole);
+        let hint = elsewhere.map(whole).or_else(sibling).or_else(anywhere);
+        let message = format!("unknown signal `{}.{path}`", root.as_str());
+        self.report(position, name.len(), message, hint);
+    }
+
+    fn unknown_verb(&mut self, name: &str, position: Position) {
+        let hint = match nearest(name, VERBS.iter().map(|verb| verb.name)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("the verbs are {}", VERBS.map_names()),
+        };
+        self.report(position, name.len(), format!("unknown verb `risk.{name}`"), Some(hint));
+    }
+
+    fn verb(&mut self, phase: Phase, name: &str, args: &[Expr], position: Position) {
+        let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
+            args.iter().for_each(|arg| self.value(arg));
+            return self.unknown_verb(name, position);
+        };
+        if phase == Phase::Both && verb.phase == Phase::Assess {
+            let message = format!("`risk.{name}` has no effect in `observe`");
+            let hint = "the response is on its way: count what happened with `risk.count`, and judge it in `assess`";
+            self.report(position, name.len(), message, Some(hint.into()));
+        }
+        if args.len() != verb.parameters.len() {
+            let names: Vec<_> = verb.parameters.iter().map(|parameter| parameter.name()).collect();
+            let message = format!("`risk.{name}` takes {} arguments, not {}", names.len(), args.len());
+            self.report(position, name.len(), message, Some(format!("write `risk.{name}({})`", names.join(", "))));
+            return args.iter().for_each(|arg| self.value(arg));
+        }
+        let values: Vec<Option<Given>> =
+            verb.parameters.iter().zip(args).map(|(parameter, arg)| self.parameter(*parameter, arg)).collect();
+        self.remember(verb, &values);
+    }
+
+    /// One argument of a verb; its value if it is a good literal.
+    fn parameter(&mut self, parameter: Parameter, arg: &Expr) -> Option<Given> {
+        let found = self.expression(arg);
+        let position = arg.start_position();
+        let value = literal(arg).or_else(|| self.constant_of(arg)).map(|value| given(&value));
+        let Some(value) = value else {
+            let name = parameter.name();
+            if parameter.is_literal() {
+                let message = format!("`{name}` must be a literal or a top-level `const`");
+                let hint = "it names a metric or a limit, and those are known when the script is loaded";
+                self.report(position, 1, message, Some(hint.into()));
+            } else if let Type::Of(kind) = found
+                && !parameter.takes(kind)
+            {
+                self.report(position, 1, format!("`{name}` cannot be {}", kind.as_str()), None);
+            } else if !matches!(found, Type::Of(_) | Type::Any) {
+                self.report(position, 1, format!("`{name}` cannot be {}", found.name()), None);
+            }
+            return None;
+        };
+        if let Err(message) = parameter.check(&value) {
+            self.report(position, width(&value), message, None);
+            return None;
+        }
+        if let (Parameter::Counter, Given::Text(name)) = (parameter, &value) {
+            self.declared(self.terms.counters, "counter", "[counters]", name, position);
+        }
+        Some(value)
+    }
+
+    /// The value of a variable that is a constant of the script.
+    fn constant_of(&self, arg: &Expr) -> Option<Dynamic> {
+        let Expr::Variable(variable, ..) = arg else { return None };
+        let name = variable.1.as_str();
+        if self.variables.iter().any(|(other, _)| other == name) {
+            return None;
+        }
+        self.parsed.constants.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    }
+
+    /// Notes reasons and limits, so that metrics and windows exist before the first request.
+    fn remember(&mut self, verb: &Verb, values: &[Option<Given>]) {
+        let stand_in = |parameter: &Parameter| match parameter {
+            Parameter::Points | Parameter::Rate => Given::Int(1),
+            Parameter::TagValue | Parameter::Counter => Given::Text("x".into()),
+            // Literals always have their value here, or were reported.
+            Parameter::Reason | Parameter::Per | Parameter::TagName => Given::Other("unknown"),
+        };
+        let given: Vec<Given> = verb
+            .parameters
+            .iter()
+            .zip(values)
+            .map(|(parameter, value)| value.clone().unwrap_or_else(|| stand_in(parameter)))
+            .collect();
+        match (verb.say)(&given) {
+            Ok(Say::Throttle { reason, per, .. }) => {
+                self.checked.throttles.insert((reason.to_string(), per));
+                self.checked.reasons.insert(reason.to_string());
+            }
+            Ok(Say::Add { reason, .. } | Say::Allow { reason } | Say::Block { reason }) => {
+                self.checked.reasons.insert(reason.to_string());
+            }
+            Ok(Say::Tag { .. } | Say::Count { .. }) | Err(_) => {}
+        }
+    }
+}
+
+trait VerbNames {
+    fn map_names(&self) -> String;
+}
+
+impl VerbNames for [Verb] {
+    fn map_names(&self) -> String {
+        self.iter().map(|verb| format!("`{}`", verb.name)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn join(group: &str, name: &str) -> String {
+    if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") }
+}
+
+fn width(value: &Given) -> usize {
+    match value {
+        Given::Text(text) => text.chars().count() + 2,
+        Given::Int(_) | Given::Float(_) | Given::Bool(_) | Given::Other(_) => 1,
+    }
+}

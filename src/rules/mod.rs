@@ -1,0 +1,243 @@
+//! Policies: the operator's scripts, checked at load, run in a sandbox.
+//!
+//! This folder is the sole owner of the scripting engine. Its boundary is small: [`Policy::load`] turns script texts into
+//! a [`Policy`] or says what is wrong with them, and [`Policy::evaluate`] turns a [`RequestContext`] into an
+//! [`Evaluation`]. Neither does IO or reads a clock, so another implementation of the same language can take
+//! its place.
+
+mod bindings;
+mod check;
+pub mod functions;
+mod parse;
+pub mod sandbox;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rhai::{AST, Engine};
+
+use crate::actions::{Phase, Say};
+use crate::decision::{Evaluation, Mode, RuleOutcome, Spoken};
+use crate::facts::problem::{Problem, nearest};
+use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
+use crate::traffic::Per;
+use bindings::{Bindings, Voice};
+use sandbox::Bounds;
+
+/// One script as its author wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Where it was read from; its stem is the rule set's name.
+    pub path: PathBuf,
+    /// The source.
+    pub text: String,
+}
+
+/// What scripts may refer to and how they are run.
+pub struct Terms<'a> {
+    /// The signals there are.
+    pub vocabulary: &'a Vocabulary,
+    /// The names in `[lists]`.
+    pub lists: &'a [String],
+    /// The names in `[counters]`.
+    pub counters: &'a [String],
+    /// Rule sets that are watched, not enforced.
+    pub observe_only: &'a [String],
+    /// Signals that are read whether or not a script names them.
+    pub always: &'a [Key],
+    /// How much a script may do.
+    pub bounds: Bounds,
+}
+
+/// All rule sets, ready to be asked.
+pub struct Policy {
+    engine: Engine,
+    bindings: Arc<Bindings>,
+    rule_sets: Vec<RuleSet>,
+    needs: Arc<Needs>,
+    response_needs: Arc<Needs>,
+    warnings: Vec<Problem>,
+}
+
+/// One script: one rule set.
+pub struct RuleSet {
+    name: Text,
+    path: PathBuf,
+    mode: Mode,
+    ast: AST,
+    observes: bool,
+    functions: Vec<String>,
+    reasons: BTreeSet<String>,
+    throttles: BTreeSet<(String, Per)>,
+}
+
+impl Policy {
+    /// Checks and compiles scripts, in the order given. All problems of all scripts are reported at once.
+    pub fn load(scripts: &[Script], terms: &Terms<'_>) -> Result<Self, Vec<Problem>> {
+        let bindings = Arc::new(Bindings::new(terms.vocabulary, terms.counters));
+        let engine = sandbox::engine(&terms.bounds, &bindings);
+        let mut problems = unknown_observe_only(scripts, terms.observe_only);
+        let (mut rule_sets, mut warnings) = (Vec::new(), Vec::new());
+        let mut keys: BTreeSet<Key> = terms.always.iter().cloned().collect();
+        for script in scripts {
+            match RuleSet::load(script, &engine, terms) {
+                Ok((rule_set, checked)) => {
+                    keys.extend(checked.keys);
+                    warnings.extend(checked.warnings);
+                    rule_sets.push(rule_set);
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let needs = |root| Arc::new(Needs::new(terms.vocabulary, root, keys.iter().cloned()));
+        let (needs, response_needs) = (needs(Root::Request), needs(Root::Response));
+        Ok(Self { engine, bindings, rule_sets, needs, response_needs, warnings })
+    }
+
+    /// The request signals that the policy reads.
+    pub fn needs(&self) -> &Arc<Needs> {
+        &self.needs
+    }
+
+    /// The rule sets, in the order they are asked.
+    pub fn rule_sets(&self) -> &[RuleSet] {
+        &self.rule_sets
+    }
+
+    /// What was noticed at load that does not stop it.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// Asks every rule set, until one trusts the request.
+    pub fn evaluate(&self, context: &RequestContext) -> Evaluation {
+        let mut evaluation = Evaluation::default();
+        for rule_set in &self.rule_sets {
+            let outcome = rule_set.assess(self, context);
+            let trusts = outcome.mode == Mode::Enforce && trusts(&outcome.spoken);
+            evaluation.push(outcome);
+            if trusts {
+                break;
+            }
+        }
+        evaluation
+    }
+
+    /// Whether any rule set looks at responses.
+    pub fn observes(&self) -> bool {
+        self.rule_sets.iter().any(|rule_set| rule_set.observes)
+    }
+
+    /// Shows the response to every rule set that observes. Only counting comes out of it.
+    pub fn observe(&self, context: &RequestContext, facts: &Facts<'_>) -> Evaluation {
+        let response = self.response_needs.read(facts);
+        let mut evaluation = Evaluation::default();
+        for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
+            evaluation.push(rule_set.observe(self, context, &response));
+        }
+        evaluation
+    }
+}
+
+impl RuleSet {
+    fn load(script: &Script, engine: &Engine, terms: &Terms<'_>) -> Result<(Self, check::Checked), Vec<Problem>> {
+        let parsed = parse::parse(script, engine)?;
+        let checked = check::check(&parsed, terms)?;
+        let name = name_of(&script.path);
+        let observed = terms.observe_only.iter().any(|only| *only == name);
+        let rule_set = Self {
+            mode: if observed { Mode::Observe } else { Mode::Enforce },
+            name: name.into(),
+            path: script.path.clone(),
+            observes: parsed.function("observe", 3).is_some(),
+            functions: parsed.signatures(),
+            reasons: checked.reasons.clone(),
+            throttles: checked.throttles.clone(),
+            ast: parsed.ast,
+        };
+        Ok((rule_set, checked))
+    }
+
+    /// Its name: the script's file name without `.rhai`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it counts or is only watched.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Its functions as written: `assess(req, risk)`.
+    pub fn functions(&self) -> &[String] {
+        &self.functions
+    }
+
+    /// Every reason id it can give.
+    pub fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.reasons.iter().map(String::as_str)
+    }
+
+    /// Every limit it can impose: the reason and whose requests share it.
+    pub fn throttles(&self) -> impl Iterator<Item = (&str, Per)> {
+        self.throttles.iter().map(|(reason, per)| (reason.as_str(), *per))
+    }
+
+    fn assess(&self, policy: &Policy, context: &RequestContext) -> RuleOutcome {
+        let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Assess);
+        let ended = sandbox::call(&policy.engine, &self.ast, "assess", (request, voice.clone()));
+        self.outcome(ended, &voice)
+    }
+
+    fn observe(&self, policy: &Policy, context: &RequestContext, response: &RequestContext) -> RuleOutcome {
+        let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Both);
+        let (response, _) = policy.bindings.bind(Root::Response, response, Phase::Both);
+        let ended = sandbox::call(&policy.engine, &self.ast, "observe", (request, response, voice.clone()));
+        self.outcome(ended, &voice)
+    }
+
+    fn outcome(&self, ended: Result<(), crate::decision::ScriptError>, voice: &Voice) -> RuleOutcome {
+        let spoken = match ended {
+            Ok(()) => Spoken::Whole(voice.said()),
+            Err(error) => Spoken::Failed(error),
+        };
+        RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken }
+    }
+}
+
+fn trusts(spoken: &Spoken) -> bool {
+    match spoken {
+        Spoken::Whole(says) => says.iter().any(|say| matches!(say, Say::Allow { .. })),
+        Spoken::Failed(_) => false,
+    }
+}
+
+/// The name of the rule set in a file: its stem.
+pub fn name_of(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn unknown_observe_only(scripts: &[Script], observe_only: &[String]) -> Vec<Problem> {
+    let names: Vec<String> = scripts.iter().map(|script| name_of(&script.path)).collect();
+    let unknown = observe_only.iter().filter(|only| !names.contains(only));
+    let problem = |only: &String| {
+        let folder = scripts.first().and_then(|script| script.path.parent()).unwrap_or(Path::new("scripts"));
+        let problem = Problem::error(folder, format!("`observe_only` names `{only}`, but there is no such script"));
+        match nearest(only, names.iter().map(String::as_str)) {
+            Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
+            None => problem.hint("write the file name without `.rhai`"),
+        }
+    };
+    unknown.map(problem).collect()
+}

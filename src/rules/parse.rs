@@ -1,0 +1,172 @@
+//! From script text to a syntax tree whose constants reach into its functions.
+//!
+//! A script is `const` and `fn` at the top, nothing else: there is no moment at which other statements would run.
+
+use rhai::{AST, ASTFlags, ASTNode, Dynamic, Engine, Expr, ImmutableString, ParseError, Position, Scope, Stmt};
+
+use super::Script;
+use super::sandbox::lower_first;
+use crate::facts::problem::{Problem, nearest};
+
+/// A script as a syntax tree.
+pub(super) struct Parsed<'a> {
+    pub(super) script: &'a Script,
+    pub(super) ast: AST,
+    pub(super) functions: Vec<Function>,
+    pub(super) constants: Vec<(String, Dynamic)>,
+}
+
+/// One function of a script.
+pub(super) struct Function {
+    pub(super) name: ImmutableString,
+    pub(super) parameters: Vec<ImmutableString>,
+    pub(super) body: Vec<Stmt>,
+    /// Where the body begins.
+    pub(super) position: Position,
+}
+
+impl Parsed<'_> {
+    pub(super) fn function(&self, name: &str, arity: usize) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name && function.parameters.len() == arity)
+    }
+
+    /// `name(parameters)` of every function that has a name.
+    pub(super) fn signatures(&self) -> Vec<String> {
+        let named = self.functions.iter().filter(|function| !function.is_closure());
+        let mut signatures: Vec<String> =
+            named.map(|function| format!("{}({})", function.name, function.parameters.join(", "))).collect();
+        signatures.sort();
+        signatures
+    }
+}
+
+impl Function {
+    pub(super) fn is_closure(&self) -> bool {
+        self.name.starts_with("anon$")
+    }
+}
+
+/// A problem at a place in a script.
+pub(super) fn problem_at(script: &Script, position: Position, message: impl Into<String>) -> Problem {
+    let problem = Problem::error(&script.path, message);
+    match (position.line(), position.position()) {
+        (Some(line), column) => problem.at(line, column.unwrap_or(1)),
+        (None, _) => problem,
+    }
+}
+
+/// Parses a script. A syntax error is one problem; statements that would never run are one each.
+pub(super) fn parse<'a>(script: &'a Script, engine: &Engine) -> Result<Parsed<'a>, Vec<Problem>> {
+    let (scope, constants) = constants(script, engine);
+    let ast = engine
+        .compile_with_scope(&scope, &script.text)
+        .map_err(|error| vec![syntax(script, &error, &constants)])?;
+    let idle: Vec<Problem> = ast.statements().iter().filter_map(|statement| idle(script, statement)).collect();
+    if !idle.is_empty() {
+        return Err(idle);
+    }
+    let functions = ast
+        .iter_fn_def()
+        .map(|definition| Function {
+            name: definition.name.clone(),
+            parameters: definition.params.iter().cloned().collect(),
+            body: body(&ast, &definition.name, definition.params.len()),
+            position: definition.body.start_position(),
+        })
+        .collect();
+    Ok(Parsed { script, ast, functions, constants })
+}
+
+/// The script's top-level constants. Without strictness about variables, so that functions may name them before
+/// the engine knows them; real errors are found when the script is compiled with them.
+fn constants(script: &Script, engine: &Engine) -> (Scope<'static>, Vec<(String, Dynamic)>) {
+    let mut lenient = Engine::new_raw();
+    lenient.set_max_expr_depths(engine.max_expr_depth(), engine.max_function_expr_depth());
+    let mut scope = Scope::new();
+    let mut constants = Vec::new();
+    if let Ok(ast) = lenient.compile(&script.text) {
+        for (name, _, value) in ast.iter_literal_variables(true, false) {
+            scope.push_constant_dynamic(name.to_owned(), value.clone());
+            constants.push((name.to_owned(), value));
+        }
+    }
+    (scope, constants)
+}
+
+/// A statement at the top that is not a constant.
+fn idle(script: &Script, statement: &Stmt) -> Option<Problem> {
+    match statement {
+        Stmt::Noop(_) => None,
+        Stmt::Var(definition, flags, position) if flags.intersects(ASTFlags::CONSTANT) => {
+            let (name, value, _) = &**definition;
+            (!value.is_constant()).then(|| {
+                problem_at(script, *position, format!("constant `{}` is not known at load", name.name))
+                    .hint("a `const` is made of literals and other constants")
+            })
+        }
+        Stmt::Var(definition, _, position) => Some(
+            problem_at(script, *position, format!("`let {}` at the top never runs", definition.0.name))
+                .hint("write `const` for a fixed value, or move it into a function"),
+        ),
+        other => Some(
+            problem_at(script, other.position(), "this statement at the top never runs")
+                .hint("move it into `fn assess(req, risk)`"),
+        ),
+    }
+}
+
+/// A function's statements. The tree shows bodies only to a walk, so the others are taken away first.
+fn body(ast: &AST, name: &str, arity: usize) -> Vec<Stmt> {
+    let mut only = ast.clone();
+    only.clear_statements();
+    only.retain_functions(|_, _, other, parameters| other == name && parameters == arity);
+    let mut statements = Vec::new();
+    only.walk(&mut |path: &[ASTNode<'_>]| {
+        if let [ASTNode::Stmt(statement)] = path {
+            statements.push((*statement).clone());
+        }
+        true
+    });
+    statements
+}
+
+fn syntax(script: &Script, error: &ParseError, constants: &[(String, Dynamic)]) -> Problem {
+    use rhai::ParseErrorType as Kind;
+    let constant = |name: &str| nearest(name, constants.iter().map(|(name, _)| name.as_str())).map(str::to_owned);
+    let (message, hint, width) = match &*error.0 {
+        Kind::VariableUndefined(name) => {
+            let hint = match constant(name) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "declare it with `let` in this function or `const` at the top".to_owned(),
+            };
+            (format!("unknown variable `{name}`"), Some(hint), name.len())
+        }
+        Kind::Reserved(name) if name == "import" || name == "export" => {
+            (format!("`{name}` is not available in policies"), Some("each script stands alone".to_owned()), name.len())
+        }
+        Kind::Reserved(name) => (format!("`{name}` is not available in policies"), reason(name), name.len()),
+        Kind::BadInput(rhai::LexError::ImproperSymbol(symbol, _)) if is_refused(symbol) => {
+            (format!("`{symbol}` is not available in policies"), reason(symbol), symbol.len())
+        }
+        other => (lower_first(&other.to_string()), None, 1),
+    };
+    let problem = problem_at(script, error.1, message).spanning(width);
+    match hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+fn is_refused(name: &str) -> bool {
+    super::functions::REFUSED.iter().any(|(refused, _)| *refused == name)
+}
+
+fn reason(name: &str) -> Option<String> {
+    let refused = super::functions::REFUSED.iter().find(|(refused, _)| *refused == name);
+    refused.map(|(_, why)| (*why).to_owned())
+}
+
+/// A literal, if the expression is one.
+pub(super) fn literal(expression: &Expr) -> Option<Dynamic> {
+    expression.get_literal_value(None)
+}

@@ -1,0 +1,128 @@
+//! The sandbox: an engine that can compute, and nothing else.
+//!
+//! No files, no network, no `eval`, no `import`, no clock, no output. Work, depth and sizes are bounded. The
+//! engine's own operation limit forgets what closures do inside `map` or `filter`, so operations are counted
+//! here, per call, in the one thread-local of the house: an evaluation never leaves its thread.
+
+use std::cell::Cell;
+
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
+    BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, FuncArgs, Scope};
+
+use super::bindings::Bindings;
+use crate::decision::ScriptError;
+
+/// How much a script may do in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Operations, roughly one per evaluated node, closures included.
+    pub operations: u64,
+    /// Depth of calls.
+    pub call_depth: usize,
+    /// Bytes of one string.
+    pub string: usize,
+    /// Elements of one array or map.
+    pub array: usize,
+}
+
+/// Why a call was ended from inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The script trusts the request.
+    Allowed,
+    /// The script did more than it may.
+    TooManyOperations(u64),
+}
+
+thread_local! {
+    static OPERATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+const MAX_VARIABLES: usize = 256;
+const MAX_FUNCTIONS: usize = 256;
+const MAX_EXPRESSION_DEPTH: usize = 64;
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { operations: 100_000, call_depth: 32, string: 64 * 1024, array: 10_000 }
+    }
+}
+
+/// An engine that knows the pure functions of the language, `req`, `res` and `risk`.
+pub(super) fn engine(bounds: &Bounds, bindings: &std::sync::Arc<Bindings>) -> Engine {
+    let mut engine = Engine::new_raw();
+    ArithmeticPackage::new().register_into_engine(&mut engine);
+    LogicPackage::new().register_into_engine(&mut engine);
+    BasicMathPackage::new().register_into_engine(&mut engine);
+    BasicIteratorPackage::new().register_into_engine(&mut engine);
+    BasicFnPackage::new().register_into_engine(&mut engine);
+    BasicStringPackage::new().register_into_engine(&mut engine);
+    MoreStringPackage::new().register_into_engine(&mut engine);
+    BasicArrayPackage::new().register_into_engine(&mut engine);
+    BasicMapPackage::new().register_into_engine(&mut engine);
+    for symbol in ["eval", "Fn", "call", "is_shared"] {
+        engine.disable_symbol(symbol);
+    }
+    engine.on_print(|_| {}).on_debug(|_, _, _| {});
+    engine.set_strict_variables(true);
+    engine.set_max_call_levels(bounds.call_depth);
+    engine.set_max_string_size(bounds.string);
+    engine.set_max_array_size(bounds.array);
+    engine.set_max_map_size(bounds.array);
+    engine.set_max_variables(MAX_VARIABLES);
+    engine.set_max_functions(MAX_FUNCTIONS);
+    engine.set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH);
+    let most = bounds.operations;
+    engine.on_progress(move |_| {
+        let done = OPERATIONS.get() + 1;
+        OPERATIONS.set(done);
+        (done > most).then(|| Dynamic::from(Stop::TooManyOperations(most)))
+    });
+    bindings.register(&mut engine);
+    engine
+}
+
+/// Calls a function of a checked script. An error is the script's own and says where.
+pub(super) fn call(engine: &Engine, ast: &AST, function: &str, args: impl FuncArgs) -> Result<(), ScriptError> {
+    OPERATIONS.set(0);
+    let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
+    match engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, args) {
+        Ok(_) => Ok(()),
+        Err(error) => failure(*error),
+    }
+}
+
+fn failure(error: EvalAltResult) -> Result<(), ScriptError> {
+    let mut error = &error;
+    while let EvalAltResult::ErrorInFunctionCall(_, _, inner, _) = error {
+        error = inner;
+    }
+    let position = error.position();
+    let message = match error {
+        EvalAltResult::ErrorTerminated(token, _) => match token.clone().try_cast::<Stop>() {
+            Some(Stop::Allowed) => return Ok(()),
+            Some(Stop::TooManyOperations(most)) => format!("does more than {most} operations: is a loop endless?"),
+            None => "was ended".to_owned(),
+        },
+        other => lower_first(&plain(other)),
+    };
+    let (line, column) = (position.line().unwrap_or(0), position.position().unwrap_or(0));
+    Err(ScriptError { message, line, column })
+}
+
+/// The engine's message without its own note of the position.
+fn plain(error: &EvalAltResult) -> String {
+    let text = error.to_string();
+    match text.rfind(" (line ") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+pub(super) fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}

@@ -1,0 +1,207 @@
+//! The inputs of one judgement: exactly the signals that the loaded policy names, read once.
+//!
+//! [`Needs`] is found when scripts are checked. A [`RequestContext`] holds one value for each need; it is all that a judgement
+//! depends on, is cheap to clone, and turns into JSON and back without loss.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{Facts, Root, Signal, Value, Vocabulary};
+
+/// One signal with its argument, as a policy names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    signal: usize,
+    argument: String,
+}
+
+/// The signals of one root that a policy names.
+#[derive(Clone)]
+pub struct Needs {
+    signals: Vec<Signal>,
+    keys: Vec<Key>,
+    /// For each signal of the vocabulary the range of `keys` that name it.
+    ranges: Vec<(usize, usize)>,
+}
+
+/// The values of all needed signals for one request.
+#[derive(Clone)]
+pub struct RequestContext(Arc<Inner>);
+
+struct Inner {
+    needs: Arc<Needs>,
+    values: Vec<Value>,
+}
+
+impl Key {
+    /// The signal at this position of the vocabulary, with its argument (empty if it has none, `*` for all).
+    pub fn new(signal: usize, argument: impl Into<String>) -> Self {
+        Self { signal, argument: argument.into() }
+    }
+
+    /// What the argument names; `*` for "all there are".
+    pub fn argument(&self) -> &str {
+        &self.argument
+    }
+}
+
+impl Needs {
+    /// The needs of a policy; keys of another root than `root` are left out.
+    pub fn new(vocabulary: &Vocabulary, root: Root, keys: impl IntoIterator<Item = Key>) -> Self {
+        let signals = vocabulary.signals().to_vec();
+        let belongs = |key: &Key| signals.get(key.signal).is_some_and(|signal| signal.root == root);
+        let mut keys: Vec<Key> = keys.into_iter().filter(belongs).collect();
+        keys.sort();
+        keys.dedup();
+        let range = |index: usize| {
+            let start = keys.partition_point(|key| key.signal < index);
+            (start, keys.partition_point(|key| key.signal <= index))
+        };
+        let ranges = (0..signals.len()).map(range).collect();
+        Self { signals, keys, ranges }
+    }
+
+    /// Each need as scripts would write it, in order: `geo.country`, `header(user-agent)`.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        self.keys.iter().map(|key| Named { needs: self, key }.to_string())
+    }
+
+    /// Whether any need has this signal, whatever the argument.
+    pub fn uses(&self, root: Root, name: &str) -> bool {
+        let named = |key: &Key| self.signals.get(key.signal).is_some_and(|s| s.root == root && s.name == name);
+        self.keys.iter().any(named)
+    }
+
+    /// Reads every need.
+    pub fn read(self: &Arc<Self>, facts: &Facts<'_>) -> RequestContext {
+        let value = |key: &Key| self.signals.get(key.signal).map(|signal| (signal.read)(facts, &key.argument));
+        let values = self.keys.iter().filter_map(value).collect();
+        RequestContext(Arc::new(Inner { needs: Arc::clone(self), values }))
+    }
+
+    /// Reads every need from a recorded `signals` object. A need that was not recorded, because the policy of
+    /// that time did not name it, is empty and returned by name.
+    pub fn read_recorded(
+        self: &Arc<Self>,
+        recorded: &serde_json::Map<String, serde_json::Value>,
+    ) -> (RequestContext, Vec<String>) {
+        let mut missing = Vec::new();
+        let values = self.keys.iter().filter_map(|key| {
+            let signal = self.signals.get(key.signal)?;
+            let name = Named { needs: self, key }.to_string();
+            Some(recorded.get(&name).and_then(|json| signal.kind.from_json(json)).unwrap_or_else(|| {
+                missing.push(name);
+                signal.kind.empty()
+            }))
+        });
+        let values = values.collect();
+        (RequestContext(Arc::new(Inner { needs: Arc::clone(self), values })), missing)
+    }
+}
+
+impl RequestContext {
+    /// The value of a signal, by its position in the vocabulary and its argument. `None` if the policy does
+    /// not name it; an argument that only a table can know reads from the table.
+    pub fn value(&self, signal: usize, argument: &str) -> Option<Value> {
+        let needs = &self.0.needs;
+        let (start, end) = *needs.ranges.get(signal)?;
+        let keys = needs.keys.get(start..end)?;
+        if let Some(at) = keys.iter().position(|key| key.argument == argument) {
+            return self.0.values.get(start + at).cloned();
+        }
+        // A table, whose key `*` sorts before every name.
+        let Some(Value::Table(table)) = self.0.values.get(start).filter(|_| !keys.is_empty()) else {
+            return None;
+        };
+        let empty = || needs.signals.get(signal).map(|signal| signal.kind.empty());
+        table.get(argument).cloned().or_else(empty)
+    }
+
+    /// Every value by its name, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (String, &Value)> + '_ {
+        self.0.needs.names().zip(&self.0.values)
+    }
+}
+
+/// A JSON object: each need by name.
+impl Serialize for RequestContext {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Inner { needs, values } = &*self.0;
+        let mut map = serializer.serialize_map(Some(values.len()))?;
+        for (key, value) in needs.keys.iter().zip(values) {
+            map.serialize_key(&format_args!("{}", Named { needs, key }))?;
+            map.serialize_value(value)?;
+        }
+        map.end()
+    }
+}
+
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// A key with its signal's name.
+struct Named<'a> {
+    needs: &'a Needs,
+    key: &'a Key,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(signal) = self.needs.signals.get(self.key.signal) else { return Ok(()) };
+        match signal.argument {
+            None => f.write_str(signal.name),
+            Some(_) => write!(f, "{}({})", signal.name, self.key.argument),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn needs(names: &[(&str, &str)]) -> Arc<Needs> {
+        let vocabulary = Vocabulary::standard();
+        let keys = names.iter().map(|(name, argument)| {
+            Key::new(vocabulary.find(Root::Request, name).unwrap().0, *argument)
+        });
+        Arc::new(Needs::new(&vocabulary, Root::Request, keys))
+    }
+
+    fn read(context: &RequestContext, name: &str, argument: &str) -> Option<Value> {
+        let vocabulary = Vocabulary::standard();
+        context.value(vocabulary.find(Root::Request, name).unwrap().0, argument)
+    }
+
+    #[test]
+    fn a_recorded_context_is_read_back_and_says_what_it_lacks() {
+        let needs = needs(&[("path", ""), ("header", "user-agent"), ("count", "logins"), ("path", "")]);
+        let json = json!({ "path": "/x", "header(user-agent)": "curl", "extra": 1 });
+        let (context, missing) = needs.read_recorded(json.as_object().unwrap());
+        assert_eq!(missing, ["count(logins)"]);
+        assert_eq!(read(&context, "path", ""), Some(Value::text("/x")));
+        assert_eq!(read(&context, "header", "user-agent"), Some(Value::text("curl")));
+        assert_eq!(read(&context, "count", "logins"), Some(Value::Int(0)));
+        assert_eq!(read(&context, "header", "accept"), None);
+        assert_eq!(
+            serde_json::to_value(&context).unwrap(),
+            json!({ "path": "/x", "header(user-agent)": "curl", "count(logins)": 0 })
+        );
+    }
+
+    #[test]
+    fn a_computed_argument_reads_from_the_table() {
+        let needs = needs(&[("header", "*"), ("header", "host")]);
+        let json = json!({ "header(*)": { "accept": "text/html" }, "header(host)": "h" });
+        let (context, missing) = needs.read_recorded(json.as_object().unwrap());
+        assert!(missing.is_empty());
+        assert_eq!(read(&context, "header", "accept"), Some(Value::text("text/html")));
+        assert_eq!(read(&context, "header", "nothing"), Some(Value::text("")));
+        assert_eq!(read(&context, "header", "host"), Some(Value::text("h")));
+    }
+}

@@ -1,0 +1,12 @@
+//! The signal of the counters that `[counters]` declares.
+
+use super::{Argument, Kind, Root, Signal, Value};
+
+pub(super) const SIGNALS: &[Signal] = &[Signal::method(
+    Root::Request,
+    "count",
+    Argument::Counter,
+    Kind::Int,
+    "events of that counter within its window, for this request's key, before this request",
+    |facts, counter| Value::Int(facts.readings.count(counter)),
+)];

@@ -1,0 +1,45 @@
+//! Signals of the response, for `observe`. Before there is a response they are empty.
+
+use super::{Argument, Facts, Kind, Root, Signal, Value};
+
+pub(super) const SIGNALS: &[Signal] = &[
+    Signal::property(
+        Root::Response,
+        "status",
+        Kind::Int,
+        "the status sent to the client; 0 if none was sent",
+        |facts, _| Value::Int(facts.response.map_or(0, |response| i64::from(response.status))),
+    ),
+    Signal::property(Root::Response, "size", Kind::Int, "body bytes sent to the client", |facts, _| {
+        Value::Int(facts.response.map_or(0, |response| i64::try_from(response.size).unwrap_or(i64::MAX)))
+    }),
+    Signal::property(
+        Root::Response,
+        "duration",
+        Kind::Float,
+        "seconds from the parsed head to the end of the response",
+        |facts, _| Value::float(facts.response.map_or(0.0, |response| response.seconds)),
+    ),
+    Signal::method(
+        Root::Response,
+        "header",
+        Argument::Header,
+        Kind::Text,
+        "the first response header of that name; `\"\"` if absent; secret ones read as a pseudonym",
+        header,
+    ),
+];
+
+fn header(facts: &Facts<'_>, name: &str) -> Value {
+    let Some(headers) = facts.response.and_then(|response| response.headers) else {
+        return Kind::Text.empty();
+    };
+    let read = |name: &str| match headers.get(name) {
+        Some(value) => facts.secrets.header(name, String::from_utf8_lossy(value.as_bytes())).into_owned(),
+        None => String::new(),
+    };
+    if name == "*" {
+        return Value::table(headers.keys().map(|name| (name.to_string(), Value::text(&read(name.as_str())))));
+    }
+    Value::text(&read(name))
+}

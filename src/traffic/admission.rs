@@ -1,0 +1,254 @@
+//! The one admission function: a request passes all of its limits or is counted by none.
+//!
+//! First all limits are only read, so that hammering a closed door costs no writes. Then each counts the request
+//! and looks at what its own increment returned, so that threads racing for the last place cannot all get it; if
+//! one refuses now, those before it give the request back, in the generation in which they had counted it.
+
+use std::iter::successors;
+use std::time::Duration;
+
+use super::limit::{Limit, Rate};
+use super::reading::Reading;
+use super::settings::Interval;
+use super::subject::Subject;
+use super::window::Glance;
+use crate::facts::time::Tick;
+
+/// One limit that a request has to pass, at the rate that applies to it. A limit that is listed twice counts twice.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// The limit.
+    pub limit: &'a Limit,
+    /// Its rate for this request.
+    pub rate: Rate,
+}
+
+/// Whether a request may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Admission {
+    /// It may, and all its limits have counted it.
+    Admit,
+    /// It may not, and none of its limits has counted it.
+    Reject(Rejection),
+}
+
+/// Why a request may not pass. Nothing remains of the quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which of the checks refused; of several, the one that will refuse longest.
+    pub check: usize,
+    /// When a retry would pass if nothing else was admitted until then. Above zero.
+    pub retry_after: Duration,
+    /// How many requests that limit admits per window.
+    pub quota: u64,
+    /// That limit's window.
+    pub window: Interval,
+}
+
+/// A check that does not refuse, as far as it was looked at; the checks before it are linked on the stack.
+struct Passing<'a> {
+    index: usize,
+    check: &'a Check<'a>,
+    glance: Glance<'a>,
+    quota: u64,
+    before: Option<&'a Passing<'a>>,
+}
+
+/// Counts the request under all `checks`, or under none. No checks: it passes.
+pub(super) fn admit(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Admission {
+    match look(subject, checks, None, now) {
+        Ok(()) => Admission::Admit,
+        Err(refused) => Admission::Reject(refused),
+    }
+}
+
+/// Looks at one check after the other; when none is left, counts.
+fn look(
+    subject: &Subject,
+    checks: &[Check<'_>],
+    before: Option<&Passing<'_>>,
+    now: Tick,
+) -> Result<(), Rejection> {
+    let Some((check, rest)) = checks.split_first() else {
+        return count(before);
+    };
+    let index = before.map_or(0, |passing| passing.index + 1);
+    let (glance, quota) = (check.glance(subject, now), check.quota());
+    if !glance.reading.admits(quota) {
+        let refused = check.rejection(index, quota, &glance.reading);
+        return Err(longest(refused, subject, rest, now));
+    }
+    look(subject, rest, Some(&Passing { index, check, glance, quota, before }), now)
+}
+
+/// Counts under all that passed, or under none.
+fn count(last: Option<&Passing<'_>>) -> Result<(), Rejection> {
+    let all = || successors(last, |passing| passing.before);
+    for (taken, passing) in all().enumerate() {
+        if let Err(reading) = passing.glance.take(passing.quota) {
+            all().take(taken).for_each(|passing| passing.glance.give_back());
+            return Err(passing.check.rejection(passing.index, passing.quota, &reading));
+        }
+    }
+    Ok(())
+}
+
+/// Of `refused` and the checks after it, the rejection that lasts longest: a retry has to pass them all.
+#[cold]
+fn longest(refused: Rejection, subject: &Subject, rest: &[Check<'_>], now: Tick) -> Rejection {
+    let mut longest = refused;
+    for (index, check) in (refused.check + 1..).zip(rest) {
+        let (reading, quota) = (check.glance(subject, now).reading, check.quota());
+        if !reading.admits(quota) && reading.wait(quota) > longest.retry_after {
+            longest = check.rejection(index, quota, &reading);
+        }
+    }
+    longest
+}
+
+impl Check<'_> {
+    fn glance(&self, subject: &Subject, now: Tick) -> Glance<'_> {
+        self.limit.window().glance(self.limit.key(subject), now)
+    }
+
+    fn quota(&self) -> u64 {
+        self.rate.quota(self.limit.spec().window)
+    }
+
+    fn rejection(&self, check: usize, quota: u64, reading: &Reading) -> Rejection {
+        Rejection { check, retry_after: reading.wait(quota), quota, window: self.limit.spec().window }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulation::{at, limit, rate, subject, traffic};
+    use super::super::{Per, Traffic};
+    use super::*;
+
+    /// How many of `tries` requests pass.
+    fn pass(traffic: &Traffic, from: &Subject, checks: &[Check<'_>], tries: usize, now: Tick) -> usize {
+        (0..tries).filter(|_| traffic.admit(from, checks, now) == Admission::Admit).count()
+    }
+
+    fn refusal(traffic: &Traffic, from: &Subject, checks: &[Check<'_>], now: Tick) -> Rejection {
+        match traffic.admit(from, checks, now) {
+            Admission::Reject(refused) => refused,
+            Admission::Admit => panic!("was admitted"),
+        }
+    }
+
+    #[test]
+    fn without_limits_everything_passes() {
+        assert_eq!(traffic().admit(&subject("DE", 1), &[], at(0.0)), Admission::Admit);
+    }
+
+    #[test]
+    fn a_request_counts_under_all_of_its_limits_or_under_none() {
+        let traffic = traffic();
+        let (client, country) =
+            (limit(&traffic, "c", Per::Client, 10), limit(&traffic, "k", Per::Country, 10));
+        let checks = [Check { limit: &client, rate: rate(1.0) }, Check { limit: &country, rate: rate(1.5) }];
+        let (first, second) = (subject("DE", 1), subject("DE", 2));
+        assert_eq!(pass(&traffic, &first, &checks, 50, at(0.0)), 10);
+        assert_eq!(pass(&traffic, &second, &checks, 50, at(0.0)), 5);
+        assert_eq!(refusal(&traffic, &first, &checks, at(0.0)).check, 0);
+        assert_eq!(refusal(&traffic, &second, &checks, at(0.0)).check, 1);
+        // The country refused 45 requests of the second client, whose own limit has counted none of them.
+        assert_eq!(client.admitted_rate(&second, at(0.0)), 0.5);
+        assert_eq!(pass(&traffic, &second, &checks[..1], 50, at(0.0)), 5);
+    }
+
+    #[test]
+    fn whoever_loses_the_race_for_one_limit_is_counted_by_none() {
+        let traffic = traffic();
+        let limits = ["a", "b", "c"].map(|name| limit(&traffic, name, Per::Client, 10));
+        let (who, full) = (subject("DE", 1), rate(1.0));
+        let checks = [0, 1, 2].map(|n| Check { limit: &limits[n], rate: full });
+        let seen = |index, before| {
+            let check: &Check<'_> = &checks[index];
+            Passing { index, check, glance: check.glance(&who, at(0.0)), quota: check.quota(), before }
+        };
+        let first = seen(0, None);
+        let second = seen(1, Some(&first));
+        let third = seen(2, Some(&second));
+        // Between looking and counting, others fill the second limit.
+        assert_eq!(pass(&traffic, &who, &checks[1..2], 50, at(0.0)), 10);
+        assert_eq!(count(Some(&third)).unwrap_err().check, 1);
+        let admitted = limits.each_ref().map(|limit| limit.admitted_rate(&who, at(0.0)));
+        assert_eq!(admitted, [0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_limit_counts_only_what_it_admitted_itself() {
+        let traffic = traffic();
+        let (login, other) =
+            (limit(&traffic, "login", Per::Client, 10), limit(&traffic, "other", Per::Client, 10));
+        let who = subject("DE", 1);
+        assert_eq!(pass(&traffic, &who, &[Check { limit: &other, rate: rate(9.0) }], 100, at(1.0)), 90);
+        assert_eq!(pass(&traffic, &who, &[Check { limit: &login, rate: rate(0.5) }], 100, at(1.0)), 5);
+    }
+
+    #[test]
+    fn the_unknown_is_limited_like_anybody() {
+        let traffic = traffic();
+        let nobody = Subject { client: crate::facts::client::Prefix::UNKNOWN, ..subject("ZZ", 0) };
+        for per in Per::ALL {
+            let limit = limit(&traffic, "x", per, 10);
+            assert_eq!(pass(&traffic, &nobody, &[Check { limit: &limit, rate: rate(1.0) }], 50, at(0.0)), 10);
+        }
+    }
+
+    #[test]
+    fn a_retry_passes_when_it_was_said_to_and_not_before() {
+        let traffic = traffic();
+        let (client, country) =
+            (limit(&traffic, "c", Per::Client, 1), limit(&traffic, "k", Per::Country, 10));
+        let checks = [Check { limit: &client, rate: rate(3.0) }, Check { limit: &country, rate: rate(2.0) }];
+        let who = subject("KP", 1);
+        let mut now = at(100.2);
+        traffic.rotate(now);
+        for _ in 0..500 {
+            pass(&traffic, &who, &checks, 50, now);
+            let wait = refusal(&traffic, &who, &checks, now).retry_after;
+            assert!(wait > Duration::ZERO);
+            let retry = Tick::from_elapsed(now.elapsed() + wait);
+            let early = Tick::from_elapsed(retry.elapsed() - Duration::from_nanos(1));
+            traffic.rotate(early);
+            assert_ne!(traffic.admit(&who, &checks, early), Admission::Admit, "at {early:?}");
+            traffic.rotate(retry);
+            assert_eq!(traffic.admit(&who, &checks, retry), Admission::Admit, "at {retry:?}");
+            now = retry;
+        }
+        // 500 retries of one request each, right on time, keep to the limit.
+        let seconds = now.elapsed().as_secs_f64() - 100.2;
+        assert!((500.0 / seconds - 2.0).abs() < 0.1, "{}", 500.0 / seconds);
+    }
+
+    #[test]
+    fn a_rejection_names_the_limit_that_lasts_longest() {
+        let traffic = traffic();
+        let (short, long) = (limit(&traffic, "s", Per::Client, 1), limit(&traffic, "l", Per::Client, 60));
+        let checks = [Check { limit: &short, rate: rate(1.0) }, Check { limit: &long, rate: rate(0.1) }];
+        let who = subject("DE", 1);
+        for limited in [&checks[..1], &checks[1..]] {
+            pass(&traffic, &who, limited, 10, at(0.0));
+        }
+        let refused = refusal(&traffic, &who, &checks, at(0.0));
+        assert_eq!((refused.check, refused.quota), (1, 6));
+        assert_eq!(refused.window.duration(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_rate_that_falls_is_felt_at_once() {
+        let traffic = traffic();
+        let limit = limit(&traffic, "x", Per::Route, 10);
+        let who = subject("DE", 1);
+        assert_eq!(pass(&traffic, &who, &[Check { limit: &limit, rate: rate(10.0) }], 80, at(0.0)), 80);
+        let slower = [Check { limit: &limit, rate: rate(1.0) }];
+        let wait = refusal(&traffic, &who, &slower, at(0.0)).retry_after;
+        // 80 have faded to 9.5 when 8.8125 s of the next interval have gone by.
+        assert_eq!(wait, Duration::from_millis(18_813).saturating_sub(Duration::from_micros(500)));
+    }
+}

@@ -1,0 +1,132 @@
+//! Limits: at most so many requests a second for each client, country, network or route.
+//!
+//! A limit counts only what it admitted itself, under an identity that survives reloads, so that a limit on logins
+//! is not used up by downloads. Limits per country have an exact window each. All others share one window per
+//! interval, with the limit's number hashed into the key: memory then grows with the number of distinct intervals,
+//! not of limits, and a sketch that is sized for the gate's clients holds them all. The rate is not part of a limit;
+//! it comes with each [`Check`](super::Check), since a script may compute it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::settings::{Interval, TrafficError};
+use super::subject::{Key, Per, Subject};
+use super::window::Window;
+use crate::facts::time::Tick;
+
+/// Requests per second: above 0, up to 1,000,000,000. There is no rate that means "none": that is a block.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Rate(f64);
+
+/// A limit's identity: limits that are equal in all of it are one limit, before and after a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LimitSpec {
+    /// What it is for: a reason's id, `level.high`, `country`.
+    pub name: String,
+    /// What it tells apart.
+    pub per: Per,
+    /// The interval that it slides over.
+    pub window: Interval,
+}
+
+/// A limit that counts. Made by [`Traffic::limits`](super::Traffic::limits); counts live while anybody holds it.
+pub struct Limit {
+    spec: LimitSpec,
+    window: Arc<Window>,
+    tag: u32,
+}
+
+impl Rate {
+    /// A rate; zero, negative, not-a-number and infinite ones are refused.
+    pub fn new(per_second: f64) -> Result<Self, TrafficError> {
+        if per_second > 0.0 && per_second <= 1e9 {
+            Ok(Self(per_second))
+        } else {
+            Err(TrafficError::Rate(per_second))
+        }
+    }
+
+    /// Requests per second.
+    pub const fn per_second(self) -> f64 {
+        self.0
+    }
+
+    /// Whole requests per `interval`, rounded to nearest and at least 1: a rate below one request per interval
+    /// admits one per interval. Choose a longer interval for slower limits.
+    pub fn quota(self, interval: Interval) -> u64 {
+        // At most 1e9 * 86,400, which is exact.
+        (self.0 * interval.seconds()).round().max(1.0) as u64
+    }
+}
+
+impl LimitSpec {
+    /// Whether it has a window of its own.
+    pub(super) fn is_exact(&self) -> bool {
+        match self.per {
+            Per::Country => true,
+            Per::Client | Per::Asn | Per::Route => false,
+        }
+    }
+}
+
+impl Limit {
+    /// `tag` tells the limits apart that share `window`.
+    pub(super) fn new(spec: LimitSpec, window: Arc<Window>, tag: u32) -> Self {
+        Self { spec, window, tag }
+    }
+
+    /// Its identity.
+    pub fn spec(&self) -> &LimitSpec {
+        &self.spec
+    }
+
+    /// Admitted requests per second of this subject's bucket, over the interval before now.
+    pub fn admitted_rate(&self, subject: &Subject, now: Tick) -> f64 {
+        self.window.read(self.key(subject), now).per_second()
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    pub(super) fn key(&self, subject: &Subject) -> Key {
+        subject.key(self.spec.per, self.tag)
+    }
+}
+
+impl fmt::Debug for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limit").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_rate_is_a_positive_number() {
+        for bad in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e9 + 1.0] {
+            assert!(Rate::new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            Rate::new(0.0).unwrap_err().to_string(),
+            "a rate of `0` requests/s is no limit, choose one above 0 and up to 1000000000, or block"
+        );
+    }
+
+    #[test]
+    fn a_quota_is_whole_and_at_least_one() {
+        let day = Interval::new(Duration::from_secs(86_400)).unwrap();
+        for (rate, interval, quota) in [
+            (20.0, Interval::TEN_SECONDS, 200),
+            (0.25, Interval::TEN_SECONDS, 3),
+            (0.001, Interval::TEN_SECONDS, 1),
+            (f64::MIN_POSITIVE, Interval::SHORTEST, 1),
+            (1e9, day, 86_400_000_000_000),
+        ] {
+            assert_eq!(Rate::new(rate).unwrap().quota(interval), quota, "{rate}");
+        }
+    }
+}

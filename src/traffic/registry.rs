@@ -1,0 +1,303 @@
+//! Which limits and counters there are: found again by identity at each load, forgotten when nobody holds them.
+//!
+//! Snapshots hold the handles, the registry only remembers them weakly, so that counts survive a reload that keeps
+//! a limit and go with the last snapshot that knew it. Its lock is taken at load and by the rotating task, never
+//! for a request.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::Part;
+use super::counter::{Counter, CounterSpec};
+use super::limit::{Limit, LimitSpec};
+use super::settings::{Interval, Settings, Shape, TrafficError};
+use super::subject::Per;
+use super::window::Window;
+use crate::facts::time::Tick;
+
+/// How many different windows one set of limits may use; each takes a sketch of its own.
+pub const MAX_INTERVALS: usize = 8;
+
+/// Remembers limits and counters while they are in use.
+#[derive(Default)]
+pub(super) struct Registry {
+    shelves: Mutex<Shelves>,
+}
+
+#[derive(Default)]
+struct Shelves {
+    limits: Vec<Weak<Limit>>,
+    counters: Vec<Weak<Counter>>,
+    windows: Vec<Named>,
+    /// The number of the next limit that shares a window.
+    next_tag: u32,
+}
+
+/// A window and what it is for.
+struct Named {
+    purpose: Purpose,
+    window: Weak<Window>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Purpose {
+    /// All limits over this interval that are not per country.
+    Shared(Interval),
+    /// One limit per country.
+    Countries(String),
+    /// One counter.
+    Counter(String),
+}
+
+impl Registry {
+    /// A handle for each of `specs`, in their order.
+    pub(super) fn limits(
+        &self,
+        specs: &[LimitSpec],
+        settings: &Settings,
+        now: Tick,
+    ) -> Result<Vec<Arc<Limit>>, TrafficError> {
+        let mut intervals: Vec<Interval> =
+            specs.iter().filter(|spec| !spec.is_exact()).map(|spec| spec.window).collect();
+        intervals.sort_unstable();
+        intervals.dedup();
+        if intervals.len() > MAX_INTERVALS {
+            return Err(TrafficError::Intervals(intervals.len()));
+        }
+        let mut shelves = self.shelves();
+        Ok(specs.iter().map(|spec| shelves.limit(spec, settings.keys, now)).collect())
+    }
+
+    /// A handle for each of `specs`, in their order.
+    pub(super) fn counters(
+        &self,
+        specs: &[CounterSpec],
+        settings: &Settings,
+        now: Tick,
+    ) -> Vec<Arc<Counter>> {
+        let mut shelves = self.shelves();
+        specs.iter().map(|spec| shelves.counter(spec, settings.counters, now)).collect()
+    }
+
+    /// Rotates every window in use.
+    pub(super) fn rotate(&self, now: Tick) {
+        for (_, window) in self.windows() {
+            window.rotate(now);
+        }
+    }
+
+    /// What every window in use takes.
+    pub(super) fn memory(&self) -> Vec<Part> {
+        let part = |(what, window): (String, Arc<Window>)| Part { what, bytes: window.bytes() };
+        self.windows().into_iter().map(part).collect()
+    }
+
+    /// The windows in use; the lock is not held while they are worked on.
+    fn windows(&self) -> Vec<(String, Arc<Window>)> {
+        let mut shelves = self.shelves();
+        shelves.forget_unused();
+        let named = |named: &Named| Some((named.purpose.describe(), named.window.upgrade()?));
+        shelves.windows.iter().filter_map(named).collect()
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        // Shelves are consistent between any two statements, so a panic elsewhere does not spoil them.
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelves {
+    fn limit(&mut self, spec: &LimitSpec, shape: Shape, now: Tick) -> Arc<Limit> {
+        if let Some(known) = self.limits.iter().filter_map(Weak::upgrade).find(|limit| limit.spec() == spec) {
+            return known;
+        }
+        let limit = Arc::new(if spec.is_exact() {
+            let window = Arc::new(Window::of_countries(spec.window, now));
+            self.remember(Purpose::Countries(spec.name.clone()), &window);
+            Limit::new(spec.clone(), window, 0)
+        } else {
+            self.next_tag = self.next_tag.wrapping_add(1);
+            Limit::new(spec.clone(), self.shared(spec.window, shape, now), self.next_tag)
+        });
+        self.limits.push(Arc::downgrade(&limit));
+        limit
+    }
+
+    fn shared(&mut self, interval: Interval, shape: Shape, now: Tick) -> Arc<Window> {
+        let purpose = Purpose::Shared(interval);
+        let known = self.windows.iter().find(|named| named.purpose == purpose && named.is_used());
+        if let Some(window) = known.and_then(|named| named.window.upgrade()) {
+            return window;
+        }
+        let window = Arc::new(Window::of_keys(interval, shape, now));
+        self.remember(purpose, &window);
+        window
+    }
+
+    fn counter(&mut self, spec: &CounterSpec, shape: Shape, now: Tick) -> Arc<Counter> {
+        if let Some(known) = self.counters.iter().filter_map(Weak::upgrade).find(|known| known.spec() == spec)
+        {
+            return known;
+        }
+        let window = Arc::new(match spec.per {
+            Per::Country => Window::of_countries(spec.window, now),
+            Per::Client | Per::Asn | Per::Route => Window::of_keys(spec.window, shape, now),
+        });
+        self.remember(Purpose::Counter(spec.name.clone()), &window);
+        let counter = Arc::new(Counter::new(spec.clone(), window));
+        self.counters.push(Arc::downgrade(&counter));
+        counter
+    }
+
+    fn remember(&mut self, purpose: Purpose, window: &Arc<Window>) {
+        self.windows.push(Named { purpose, window: Arc::downgrade(window) });
+    }
+
+    fn forget_unused(&mut self) {
+        self.limits.retain(|limit| limit.strong_count() > 0);
+        self.counters.retain(|counter| counter.strong_count() > 0);
+        self.windows.retain(Named::is_used);
+    }
+}
+
+impl Named {
+    fn is_used(&self) -> bool {
+        self.window.strong_count() > 0
+    }
+}
+
+impl Purpose {
+    fn describe(&self) -> String {
+        match self {
+            Self::Shared(interval) => format!("limits over {:?}", interval.duration()),
+            Self::Countries(name) => format!("countries of limit `{name}`"),
+            Self::Counter(name) => format!("counter `{name}`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulation::{at, interval, rate, subject, traffic};
+    use super::super::{Admission, Check, Traffic};
+    use super::*;
+
+    fn spec(name: &str, per: Per, seconds: u64) -> LimitSpec {
+        LimitSpec { name: name.to_owned(), per, window: interval(seconds) }
+    }
+
+    fn counter(name: &str, per: Per) -> CounterSpec {
+        CounterSpec { name: name.to_owned(), per, window: interval(60) }
+    }
+
+    fn admits(traffic: &Traffic, limit: &Limit) -> bool {
+        traffic.admit(&subject("DE", 1), &[Check { limit, rate: rate(0.1) }], at(0.0)) == Admission::Admit
+    }
+
+    fn shared_bytes(traffic: &Traffic) -> usize {
+        traffic.settings().keys.window_bytes()
+    }
+
+    #[test]
+    fn a_limit_keeps_its_counts_over_a_reload_that_keeps_it() {
+        let traffic = traffic();
+        let specs = [spec("login", Per::Client, 10), spec("country", Per::Country, 10)];
+        let before = traffic.limits(&specs, at(0.0)).unwrap();
+        assert!(before.iter().all(|limit| admits(&traffic, limit)));
+        let mut reordered = specs.to_vec();
+        reordered.insert(0, spec("new", Per::Client, 10));
+        let after = traffic.limits(&reordered, at(0.0)).unwrap();
+        drop(before);
+        assert!(admits(&traffic, &after[0]));
+        assert!(!admits(&traffic, &after[1]) && !admits(&traffic, &after[2]));
+    }
+
+    #[test]
+    fn another_name_kind_or_window_is_another_limit() {
+        let traffic = traffic();
+        let specs =
+            [("a", Per::Client, 10), ("b", Per::Client, 10), ("a", Per::Route, 10), ("a", Per::Client, 20)];
+        let specs = specs.map(|(name, per, seconds)| spec(name, per, seconds));
+        let limits = traffic.limits(&specs, at(0.0)).unwrap();
+        assert!(limits.iter().all(|limit| admits(&traffic, limit)));
+        let twice = traffic.limits(&[specs[0].clone(), specs[0].clone()], at(0.0)).unwrap();
+        assert!(Arc::ptr_eq(&twice[0], &twice[1]) && Arc::ptr_eq(&twice[0], &limits[0]));
+    }
+
+    #[test]
+    fn what_nobody_holds_is_forgotten() {
+        let traffic = traffic();
+        let empty = traffic.memory();
+        let limits =
+            traffic.limits(&[spec("a", Per::Client, 10), spec("b", Per::Country, 10)], at(0.0)).unwrap();
+        let counters = traffic.counters(&[counter("c", Per::Client)], at(0.0));
+        assert!(limits.iter().all(|limit| admits(&traffic, limit)));
+        assert_eq!(traffic.memory().len(), empty.len() + 3);
+        drop((limits, counters));
+        traffic.rotate(at(0.0));
+        assert_eq!(traffic.memory(), empty);
+        assert!(
+            traffic.registry.shelves().limits.is_empty() && traffic.registry.shelves().counters.is_empty()
+        );
+        // What comes back under the same name begins at zero.
+        let limits =
+            traffic.limits(&[spec("a", Per::Client, 10), spec("b", Per::Country, 10)], at(0.0)).unwrap();
+        assert!(limits.iter().all(|limit| admits(&traffic, limit)));
+    }
+
+    #[test]
+    fn a_counter_keeps_its_counts_over_a_reload() {
+        let traffic = traffic();
+        let before = traffic.counters(&[counter("a", Per::Client), counter("b", Per::Country)], at(0.0));
+        before.iter().for_each(|counter| counter.count(&subject("DE", 1), at(0.0)));
+        let after = traffic.counters(&[counter("b", Per::Country), counter("a", Per::Client)], at(0.0));
+        drop(before);
+        assert!(after.iter().all(|counter| counter.value(&subject("DE", 1), at(0.0)) == 1));
+    }
+
+    #[test]
+    fn memory_grows_with_intervals_countries_and_counters_only() {
+        let traffic = traffic();
+        let empty = traffic.memory_bytes();
+        let many: Vec<LimitSpec> = (0..100).map(|n| spec(&format!("l{n}"), Per::Client, 10)).collect();
+        let _limits = traffic.limits(&many, at(0.0)).unwrap();
+        assert_eq!(traffic.memory_bytes(), empty + shared_bytes(&traffic));
+        let _more = traffic.limits(&[spec("k", Per::Country, 10), spec("l", Per::Asn, 11)], at(0.0)).unwrap();
+        let exact = 3 * 4 * 8_192 * 8;
+        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + exact);
+        let _counters = traffic.counters(&[counter("a", Per::Client), counter("b", Per::Country)], at(0.0));
+        let counted = traffic.settings().counters.window_bytes();
+        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + 2 * exact + counted);
+        for n in 0..1_000 {
+            traffic.offer(&subject("DE", n), at(0.0));
+        }
+        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + 2 * exact + counted);
+    }
+
+    #[test]
+    fn too_many_intervals_are_refused() {
+        let traffic = traffic();
+        let specs = |count: u64| (1..=count).map(|n| spec("x", Per::Client, n)).collect::<Vec<_>>();
+        assert!(traffic.limits(&specs(8), at(0.0)).is_ok());
+        assert_eq!(traffic.limits(&specs(9), at(0.0)).unwrap_err(), TrafficError::Intervals(9));
+    }
+
+    #[test]
+    fn a_part_says_what_it_is_for() {
+        let traffic = traffic();
+        let limits = [spec("a", Per::Client, 10), spec("country", Per::Country, 1)];
+        let _limits = traffic.limits(&limits, at(0.0)).unwrap();
+        let _counters = traffic.counters(&[counter("login_failed", Per::Client)], at(0.0));
+        let parts: Vec<String> = traffic.memory().into_iter().map(|part| part.what).collect();
+        assert_eq!(
+            parts,
+            [
+                "client rates",
+                "country rates",
+                "usual country rates",
+                "limits over 10s",
+                "countries of limit `country`",
+                "counter `login_failed`",
+            ]
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! How much memory traffic may take and over which times it counts.
+//!
+//! All numbers are parsed into types that carry their bounds, so that nothing further down has to ask again
+//! whether an interval is zero. Memory follows from configuration alone, never from how many clients there are.
+
+use std::time::Duration;
+
+/// What is wrong with a number or a set of limits that an operator asked for.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TrafficError {
+    /// An interval outside of [`Interval::SHORTEST`] to [`Interval::LONGEST`].
+    #[error("a window of `{0:?}` cannot be counted, choose one from `1s` to `24h`")]
+    Interval(Duration),
+    /// A rate outside of [`Rate`](super::Rate)'s bounds.
+    #[error("a rate of `{0}` requests/s is no limit, choose one above 0 and up to 1000000000, or block")]
+    Rate(f64),
+    /// Sketch dimensions outside of [`Shape`]'s bounds.
+    #[error(
+        "a sketch of `{hashes}` x `{slots}` cannot be built, choose 1 to 8 hashes and 1024 to 4194304 slots"
+    )]
+    Shape {
+        /// Rows asked for.
+        hashes: usize,
+        /// Slots per row asked for.
+        slots: usize,
+    },
+    /// More distinct windows than [`MAX_INTERVALS`](super::MAX_INTERVALS) in one set of limits.
+    #[error("limits use `{0}` different windows, at most {max} are possible, let some share one", max = super::MAX_INTERVALS)]
+    Intervals(usize),
+}
+
+/// How long a window is: 1 s to 24 h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Interval(u64);
+
+/// The dimensions of a count-min sketch: independent hashes (rows) and slots in each.
+///
+/// A key is over-counted by about what the fullest of its neighbours brings, in the best of its rows: with the
+/// default 4 x 65,536 and 100,000 one-request keys in a window, by 0.4 requests. It is never under-counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    hashes: usize,
+    slots: usize,
+}
+
+/// What an operator may choose about counting. Takes effect at start; limits and counters may come and go later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Sketches that tell clients, networks and routes apart: one for statistics, one per interval of limits.
+    pub keys: Shape,
+    /// Sketches of counters, one for each counter that is not per country.
+    pub counters: Shape,
+    /// The interval of limits that do not choose their own.
+    pub window: Interval,
+}
+
+impl Interval {
+    /// 1 s: what is shorter is mostly noise and rotation.
+    pub const SHORTEST: Self = Self(1_000_000_000);
+    /// 24 h: what is longer does not survive a restart often enough to mean anything.
+    pub const LONGEST: Self = Self(24 * 3_600 * 1_000_000_000);
+    /// 10 s: the interval of all statistics, and of limits by default.
+    pub const TEN_SECONDS: Self = Self(10 * 1_000_000_000);
+
+    /// An interval from [`Self::SHORTEST`] to [`Self::LONGEST`].
+    pub fn new(duration: Duration) -> Result<Self, TrafficError> {
+        u64::try_from(duration.as_nanos())
+            .ok()
+            .map(Self)
+            .filter(|interval| (Self::SHORTEST..=Self::LONGEST).contains(interval))
+            .ok_or(TrafficError::Interval(duration))
+    }
+
+    /// The interval as a duration.
+    pub const fn duration(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// Nanoseconds, never 0.
+    pub(super) const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Seconds, never 0.
+    pub(super) const fn seconds(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+}
+
+impl Shape {
+    /// 1 to 8 hashes, 1,024 to 4,194,304 slots each.
+    pub fn new(hashes: usize, slots: usize) -> Result<Self, TrafficError> {
+        if (1..=8).contains(&hashes) && (1 << 10..=1 << 22).contains(&slots) {
+            Ok(Self { hashes, slots })
+        } else {
+            Err(TrafficError::Shape { hashes, slots })
+        }
+    }
+
+    /// A shape known to be good.
+    pub(super) const fn fixed(hashes: usize, slots: usize) -> Self {
+        Self { hashes, slots }
+    }
+
+    /// Rows.
+    pub const fn hashes(self) -> usize {
+        self.hashes
+    }
+
+    /// Slots in each row.
+    pub const fn slots(self) -> usize {
+        self.slots
+    }
+
+    /// Bytes that one window of this shape takes: three generations of counters.
+    pub const fn window_bytes(self) -> usize {
+        3 * self.hashes * self.slots * size_of::<isize>()
+    }
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { hashes: 4, slots: 65_536 }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { keys: Shape::default(), counters: Shape::default(), window: Interval::TEN_SECONDS }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_from_a_second_to_a_day() {
+        for good in [Duration::from_secs(1), Duration::from_millis(1_500), Duration::from_secs(86_400)] {
+            assert_eq!(Interval::new(good).unwrap().duration(), good);
+        }
+        for bad in [Duration::ZERO, Duration::from_millis(999), Duration::from_secs(86_401), Duration::MAX] {
+            assert_eq!(Interval::new(bad), Err(TrafficError::Interval(bad)));
+        }
+        assert_eq!(
+            Interval::new(Duration::from_millis(10)).unwrap_err().to_string(),
+            "a window of `10ms` cannot be counted, choose one from `1s` to `24h`"
+        );
+    }
+
+    #[test]
+    fn a_sketch_has_sane_dimensions() {
+        assert_eq!(Shape::new(4, 65_536), Ok(Shape::default()));
+        for (hashes, slots) in [(0, 65_536), (9, 65_536), (4, 0), (4, 1_023), (4, (1 << 22) + 1)] {
+            assert_eq!(Shape::new(hashes, slots), Err(TrafficError::Shape { hashes, slots }));
+        }
+    }
+
+    #[test]
+    fn a_default_window_takes_six_mebibytes() {
+        assert_eq!(Shape::default().window_bytes(), 6 << 20);
+    }
+}
