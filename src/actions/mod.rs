@@ -11,6 +11,8 @@ mod count;
 mod tag;
 mod throttle;
 
+use std::fmt;
+
 use crate::signals::Text;
 pub use throttle::{Per, Rate};
 
@@ -131,6 +133,22 @@ impl Say {
             Self::Block { .. } => block::VERB.name,
             Self::Tag { .. } => tag::VERB.name,
             Self::Count { .. } => count::VERB.name,
+        }
+    }
+}
+
+/// As a script would write it.
+impl fmt::Display for Say {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = self.verb();
+        match self {
+            Self::Add { reason, points } => write!(f, "{verb}(\"{reason}\", {points})"),
+            Self::Allow { reason } | Self::Block { reason } => write!(f, "{verb}(\"{reason}\")"),
+            Self::Throttle { reason, per, rate } => {
+                write!(f, "{verb}(\"{reason}\", \"{}\", {})", per.as_str(), rate.per_second())
+            }
+            Self::Tag { name, value } => write!(f, "{verb}(\"{name}\", \"{value}\")"),
+            Self::Count { counter } => write!(f, "{verb}(\"{counter}\")"),
         }
     }
 }

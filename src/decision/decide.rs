@@ -26,14 +26,14 @@ pub struct Rulebook {
     pub levels: Levels,
     /// What a failing script means.
     pub on_error: OnError,
-    /// Limits of whole countries, in order of the code.
-    pub country_limits: Vec<(CountryCode, Rate)>,
+    /// Limits of whole countries: which limit counts them, and the rate, in order of the code.
+    pub country_limits: Vec<(CountryCode, Text, Rate)>,
 }
 
 /// A limit that a request must pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Demand {
-    /// The identity of the limit: a reason, `level.medium`, or `country.KP`.
+    /// The identity of the limit: a reason, `level.medium`, or `country`.
     pub limit: Text,
     /// Whose requests share the rate.
     pub per: Per,
@@ -102,15 +102,10 @@ impl Rulebook {
     }
 
     fn country_demand(&self, country: CountryCode) -> Option<Demand> {
-        let at = self.country_limits.binary_search_by_key(&country, |(code, _)| *code).ok()?;
-        let (_, rate) = self.country_limits.get(at)?;
-        Some(Demand { limit: country_limit_name(country), per: Per::Country, rate: *rate })
+        let at = self.country_limits.binary_search_by_key(&country, |(code, _, _)| *code).ok()?;
+        let (_, limit, rate) = self.country_limits.get(at)?;
+        Some(Demand { limit: limit.clone(), per: Per::Country, rate: *rate })
     }
-}
-
-/// The identity of a country's own limit: `country.KP`.
-pub fn country_limit_name(country: CountryCode) -> Text {
-    format!("country.{country}").into()
 }
 
 impl Decision {
@@ -211,7 +206,7 @@ mod tests {
         assert!(levels.begin(Level::Medium, 40, throttle));
         assert!(levels.begin(Level::Critical, 90, LevelAction::Block));
         let kp = CountryCode::parse("KP").unwrap();
-        Rulebook { levels, on_error: OnError::Skip, country_limits: vec![(kp, rate(3.0))] }
+        Rulebook { levels, on_error: OnError::Skip, country_limits: vec![(kp, "country".into(), rate(3.0))] }
     }
 
     fn evaluation(outcomes: Vec<(Mode, Spoken)>) -> Evaluation {
@@ -276,7 +271,7 @@ mod tests {
         let kp = CountryCode::parse("KP").unwrap();
         let decision = rulebook().decide(&enforced(vec![]), kp, None);
         assert_eq!(decision.action(), Action::Throttle);
-        assert_eq!(decision.demands(), [Demand { limit: "country.KP".into(), per: Per::Country, rate: rate(3.0) }]);
+        assert_eq!(decision.demands(), [Demand { limit: "country".into(), per: Per::Country, rate: rate(3.0) }]);
     }
 
     #[test]

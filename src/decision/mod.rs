@@ -9,8 +9,10 @@ pub mod level;
 pub mod score;
 
 mod decide;
+mod outcome;
 
 pub use decide::{Decision, Demand, OnError, Rulebook};
 pub use evaluation::{Evaluation, Mode, Reason, RuleOutcome, ScriptError, Spoken};
 pub use level::{Action, Level, LevelAction, Levels};
+pub use outcome::Outcome;
 pub use score::RiskScore;

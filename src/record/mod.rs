@@ -6,6 +6,7 @@
 //! request.
 
 mod batch;
+mod decision;
 mod find;
 mod log;
 mod log_file;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use self::decision::{DecisionRecord, rfc3339};
 pub use self::find::find_in_files;
 pub use self::recent::Recent;
 pub use self::recorder::{Recorder, Stats};

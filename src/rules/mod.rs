@@ -54,7 +54,6 @@ pub struct Terms<'a> {
 
 /// All rule sets, ready to be asked.
 pub struct Policy {
-    engine: Engine,
     bindings: Arc<Bindings>,
     rule_sets: Vec<RuleSet>,
     needs: Arc<Needs>,
@@ -67,6 +66,7 @@ pub struct RuleSet {
     name: Text,
     path: PathBuf,
     mode: Mode,
+    engine: Engine,
     ast: AST,
     observes: bool,
     functions: Vec<String>,
@@ -78,12 +78,11 @@ impl Policy {
     /// Checks and compiles scripts, in the order given. All problems of all scripts are reported at once.
     pub fn load(scripts: &[Script], terms: &Terms<'_>) -> Result<Self, Vec<Problem>> {
         let bindings = Arc::new(Bindings::new(terms.vocabulary, terms.counters));
-        let engine = sandbox::engine(&terms.bounds, &bindings);
         let mut problems = unknown_observe_only(scripts, terms.observe_only);
         let (mut rule_sets, mut warnings) = (Vec::new(), Vec::new());
         let mut keys: BTreeSet<Key> = terms.always.iter().cloned().collect();
         for script in scripts {
-            match RuleSet::load(script, &engine, terms) {
+            match RuleSet::load(script, &bindings, terms) {
                 Ok((rule_set, checked)) => {
                     keys.extend(checked.keys);
                     warnings.extend(checked.warnings);
@@ -97,7 +96,7 @@ impl Policy {
         }
         let needs = |root| Arc::new(Needs::new(terms.vocabulary, root, keys.iter().cloned()));
         let (needs, response_needs) = (needs(Root::Request), needs(Root::Response));
-        Ok(Self { engine, bindings, rule_sets, needs, response_needs, warnings })
+        Ok(Self { bindings, rule_sets, needs, response_needs, warnings })
     }
 
     /// The request signals that the policy reads.
@@ -146,8 +145,13 @@ impl Policy {
 }
 
 impl RuleSet {
-    fn load(script: &Script, engine: &Engine, terms: &Terms<'_>) -> Result<(Self, check::Checked), Vec<Problem>> {
-        let parsed = parse::parse(script, engine)?;
+    fn load(
+        script: &Script,
+        bindings: &Arc<Bindings>,
+        terms: &Terms<'_>,
+    ) -> Result<(Self, check::Checked), Vec<Problem>> {
+        let mut engine = sandbox::engine(&terms.bounds, bindings);
+        let parsed = parse::parse(script, &engine)?;
         let checked = check::check(&parsed, terms)?;
         let name = name_of(&script.path);
         let observed = terms.observe_only.iter().any(|only| *only == name);
@@ -160,6 +164,10 @@ impl RuleSet {
             reasons: checked.reasons.clone(),
             throttles: checked.throttles.clone(),
             ast: parsed.ast,
+            engine: {
+                sandbox::know_constants(&mut engine, parsed.constants);
+                engine
+            },
         };
         Ok((rule_set, checked))
     }
@@ -196,14 +204,14 @@ impl RuleSet {
 
     fn assess(&self, policy: &Policy, context: &RequestContext) -> RuleOutcome {
         let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Assess);
-        let ended = sandbox::call(&policy.engine, &self.ast, "assess", (request, voice.clone()));
+        let ended = sandbox::call(&self.engine, &self.ast, "assess", (request, voice.clone()));
         self.outcome(ended, &voice)
     }
 
     fn observe(&self, policy: &Policy, context: &RequestContext, response: &RequestContext) -> RuleOutcome {
         let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Both);
         let (response, _) = policy.bindings.bind(Root::Response, response, Phase::Both);
-        let ended = sandbox::call(&policy.engine, &self.ast, "observe", (request, response, voice.clone()));
+        let ended = sandbox::call(&self.engine, &self.ast, "observe", (request, response, voice.clone()));
         self.outcome(ended, &voice)
     }
 

@@ -85,6 +85,19 @@ pub(super) fn engine(bounds: &Bounds, bindings: &std::sync::Arc<Bindings>) -> En
     engine
 }
 
+/// Lets functions read the script's constants. The engine itself forgets those that it did not fold.
+pub(super) fn know_constants(engine: &mut Engine, constants: Vec<(String, Dynamic)>) {
+    if constants.is_empty() {
+        return;
+    }
+    #[expect(deprecated, reason = "the engine calls it volatile, not deprecated; its version is pinned")]
+    engine.on_var(move |name, local, _| {
+        // A local variable of the same name has a place in the scope, and wins.
+        let constant = constants.iter().find(|(known, _)| local == 0 && known == name);
+        Ok(constant.map(|(_, value)| value.clone()))
+    });
+}
+
 /// Calls a function of a checked script. An error is the script's own and says where.
 pub(super) fn call(engine: &Engine, ast: &AST, function: &str, args: impl FuncArgs) -> Result<(), ScriptError> {
     OPERATIONS.set(0);

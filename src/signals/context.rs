@@ -68,6 +68,13 @@ impl Needs {
         self.keys.iter().map(|key| Named { needs: self, key }.to_string())
     }
 
+    /// The position of a request signal in the vocabulary that these needs were made from; past its end if there is
+    /// no such signal.
+    pub fn position(&self, name: &str) -> usize {
+        let named = |signal: &Signal| signal.root == Root::Request && signal.name == name;
+        self.signals.iter().position(named).unwrap_or(usize::MAX)
+    }
+
     /// Whether any need has this signal, whatever the argument.
     pub fn uses(&self, root: Root, name: &str) -> bool {
         let named = |key: &Key| self.signals.get(key.signal).is_some_and(|s| s.root == root && s.name == name);

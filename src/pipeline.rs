@@ -1,0 +1,222 @@
+//! The middle of a request's life: enrich, evaluate, decide, plan.
+//!
+//! [`enrich`] reads what is true right now into a [`RequestContext`]; from there on all is pure: [`judge`] depends
+//! on the snapshot and that context alone, so tests, `explain` and a recorded decision give the very same
+//! answer. [`plan`] says what a judgement means on the wire; carrying it out is for the edge.
+
+use crate::decision::{Decision, Demand, Evaluation};
+use crate::facts::client::{Client, ClientIp};
+use crate::facts::place::Place;
+use crate::facts::request::RequestHead;
+use crate::facts::time::Now;
+use crate::signals::{Facts, Readings, RequestContext, Response, Secrets, Text};
+use crate::snapshot::Snapshot;
+use crate::traffic::{Check, RouteKey, Subject, Traffic};
+
+/// A request before it is judged.
+pub struct Enquiry<'a> {
+    /// The head as parsed.
+    pub head: &'a RequestHead<'a>,
+    /// Who is calling, for lists only.
+    pub ip: &'a ClientIp,
+    /// Who is calling, for all else.
+    pub client: &'a Client,
+    /// The route it will take.
+    pub route: RouteKey,
+    /// When it arrived.
+    pub now: Now,
+    /// Which values are secret.
+    pub secrets: &'a Secrets,
+}
+
+/// A request with everything that a judgement needs.
+#[derive(Clone, Debug)]
+pub struct Enriched {
+    /// The signals that the policy reads.
+    pub context: RequestContext,
+    /// Where it comes from.
+    pub place: Place,
+    /// Whom it counts for.
+    pub subject: Subject,
+}
+
+/// What was said and what follows from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// All reasons and errors.
+    pub evaluation: Evaluation,
+    /// What the gate wants to do.
+    pub decision: Decision,
+}
+
+/// What a decision means on the wire.
+pub enum Plan<'s> {
+    /// Pass it on, if every one of these limits admits it. There may be none.
+    Admit(Vec<(&'s Demand, Check<'s>)>),
+    /// Refuse it.
+    Block,
+}
+
+/// Reads the signals that the policy needs, once.
+pub fn enrich(snapshot: &Snapshot, enquiry: &Enquiry<'_>, traffic: &Traffic) -> Enriched {
+    let place = snapshot.place(enquiry.client.prefix());
+    let client = *enquiry.client.prefix();
+    let subject = Subject { client, country: place.country, asn: place.asn, route: enquiry.route };
+    let readings = Live { snapshot, traffic, subject: &subject, ip: enquiry.ip, now: enquiry.now };
+    let facts = Facts {
+        head: enquiry.head,
+        client: enquiry.client,
+        place,
+        wall: enquiry.now.wall,
+        secrets: enquiry.secrets,
+        readings: &readings,
+        response: None,
+    };
+    Enriched { context: snapshot.policy().needs().read(&facts), place, subject }
+}
+
+/// Evaluates and decides. Same snapshot, same context, same judgement.
+pub fn judge(snapshot: &Snapshot, context: &RequestContext) -> Judgement {
+    let evaluation = snapshot.policy().evaluate(context);
+    let (country, hard_list) = (snapshot.country_of(context), snapshot.hard_list_of(context));
+    let decision = snapshot.rulebook().decide(&evaluation, country, hard_list);
+    Judgement { evaluation, decision }
+}
+
+/// Finds the limits that a decision demands. A demand without a limit cannot be: all are made at load; should it
+/// happen all the same, the request is refused rather than let through unlimited.
+pub fn plan<'s>(snapshot: &'s Snapshot, decision: &'s Decision) -> Plan<'s> {
+    use crate::decision::Action;
+    match decision.action() {
+        Action::Block | Action::Challenge => Plan::Block,
+        Action::Allow | Action::Tag | Action::Throttle => {
+            let check = |demand: &'s Demand| {
+                let limit = snapshot.limit(&demand.limit, demand.per)?;
+                Some((demand, Check { limit, rate: demand.rate }))
+            };
+            let checks: Option<Vec<_>> = decision.demands().iter().map(check).collect();
+            checks.map_or(Plan::Block, Plan::Admit)
+        }
+    }
+}
+
+/// Counts a judged request: once as offered, and once in each counter that scripts named.
+pub fn count(snapshot: &Snapshot, subject: &Subject, decision: &Decision, traffic: &Traffic, now: Now) {
+    traffic.offer(subject, now.tick);
+    count_events(snapshot, subject, decision.counts().iter(), now);
+}
+
+/// What is needed to show a response to the policy.
+pub struct Observation<'a> {
+    /// The head as parsed.
+    pub head: &'a RequestHead<'a>,
+    /// Who was calling.
+    pub client: &'a Client,
+    /// What came back.
+    pub response: &'a Response<'a>,
+    /// When the response ended.
+    pub now: Now,
+    /// Which values are secret.
+    pub secrets: &'a Secrets,
+}
+
+/// Shows the response to the scripts that observe, and counts what they say. The evaluation is returned for its
+/// errors.
+pub fn observe(snapshot: &Snapshot, enriched: &Enriched, observation: &Observation<'_>) -> Evaluation {
+    use crate::decision::Mode;
+    let facts = Facts {
+        head: observation.head,
+        client: observation.client,
+        place: enriched.place,
+        wall: observation.now.wall,
+        secrets: observation.secrets,
+        readings: &Nothing,
+        response: Some(observation.response),
+    };
+    let evaluation = snapshot.policy().observe(&enriched.context, &facts);
+    let counted = evaluation.said(Mode::Enforce).filter_map(|(_, say)| match say {
+        crate::actions::Say::Count { counter } => Some(counter),
+        _ => None,
+    });
+    count_events(snapshot, &enriched.subject, counted, observation.now);
+    evaluation
+}
+
+fn count_events<'t>(snapshot: &Snapshot, subject: &Subject, names: impl Iterator<Item = &'t Text>, now: Now) {
+    for counter in names.filter_map(|name| snapshot.counter(name)) {
+        counter.count(subject, now.tick);
+    }
+}
+
+/// Live measurements.
+struct Live<'a> {
+    snapshot: &'a Snapshot,
+    traffic: &'a Traffic,
+    subject: &'a Subject,
+    ip: &'a ClientIp,
+    now: Now,
+}
+
+impl Readings for Live<'_> {
+    fn client_rate(&self) -> f64 {
+        self.traffic.client_rate(&self.subject.client, self.now.tick)
+    }
+
+    fn country_rate(&self) -> f64 {
+        self.traffic.country_rate(self.subject.country, self.now.tick)
+    }
+
+    fn country_usual(&self) -> f64 {
+        self.traffic.country_usual(self.subject.country, self.now.tick)
+    }
+
+    fn country_surge(&self) -> f64 {
+        self.traffic.country_surge(self.subject.country, self.now.tick)
+    }
+
+    fn country_weight(&self) -> i64 {
+        i64::from(self.snapshot.weight(self.subject.country))
+    }
+
+    fn count(&self, counter: &str) -> i64 {
+        let counter = self.snapshot.counter(counter);
+        counter.map_or(0, |counter| i64::try_from(counter.value(self.subject, self.now.tick)).unwrap_or(i64::MAX))
+    }
+
+    fn listed(&self, list: &str) -> bool {
+        self.snapshot.listed(self.ip, list)
+    }
+}
+
+/// After the response only `res` is read; `req` keeps what was read before.
+struct Nothing;
+
+impl Readings for Nothing {
+    fn client_rate(&self) -> f64 {
+        0.0
+    }
+
+    fn country_rate(&self) -> f64 {
+        0.0
+    }
+
+    fn country_usual(&self) -> f64 {
+        0.0
+    }
+
+    fn country_surge(&self) -> f64 {
+        0.0
+    }
+
+    fn country_weight(&self) -> i64 {
+        0
+    }
+
+    fn count(&self, _: &str) -> i64 {
+        0
+    }
+
+    fn listed(&self, _: &str) -> bool {
+        false
+    }
+}

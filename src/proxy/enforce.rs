@@ -1,0 +1,179 @@
+//! Enforcement: the one place that lets requests through and writes responses.
+//!
+//! A [`Permit`] can be made only here, and choosing an upstream takes one: nothing reaches an origin unjudged.
+//! Whatever is not admitted is answered, on a connection that stays open, with a refusal that tells nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use super::exchange::Judged;
+use super::failure::Failure;
+use super::refusal::{ProblemType, RateLimit, Refusal, RefusalStatus};
+use crate::decision::{Demand, Outcome};
+use crate::pipeline::{Plan, plan};
+use crate::traffic::{Admission, Check, Rejection, Traffic};
+
+/// Proof that a request was judged and admitted, and to which upstream.
+#[derive(Debug)]
+pub struct Permit {
+    upstream: usize,
+}
+
+/// What became of a request at the gate.
+#[derive(Debug)]
+pub enum Sentence {
+    /// It may go on.
+    Pass(Permit),
+    /// A limit turned it away.
+    Throttled {
+        /// The limit's name.
+        limit: String,
+        /// Until when, and how much there is.
+        rejection: Rejection,
+    },
+    /// The policy refuses it.
+    Blocked,
+    /// It cannot be served at all.
+    Unserved(Unserved),
+}
+
+/// Why a request cannot be served, whatever the policy says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// No route serves its host and path.
+    NoRoute,
+    /// It names no host.
+    NoHost,
+}
+
+/// A body of at most this size, declared by a request that is refused, is read and dropped so that the connection
+/// stays open. A larger one closes it.
+const MAX_DRAINED_BODY: u64 = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_millis(500);
+
+impl Permit {
+    /// The upstream, as routes number them.
+    pub fn upstream(&self) -> usize {
+        self.upstream
+    }
+}
+
+impl Sentence {
+    /// What happened, for records and metrics.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Pass(_) => Outcome::Allowed,
+            Self::Throttled { .. } => Outcome::Throttled,
+            Self::Blocked | Self::Unserved(_) => Outcome::Blocked,
+        }
+    }
+}
+
+impl Unserved {
+    /// How records name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::NoHost => "no_host",
+        }
+    }
+}
+
+/// Carries a judgement out. `Ok(true)` if the request was answered here.
+pub async fn enforce(session: &mut Session, judged: &mut Judged, traffic: &Traffic) -> Result<bool> {
+    let sentence = sentence(judged, traffic);
+    let refusal = match &sentence {
+        Sentence::Pass(_) => None,
+        Sentence::Throttled { rejection, .. } => Some(throttled(judged, *rejection)),
+        Sentence::Blocked => Some(Refusal::new(RefusalStatus::Forbidden, judged.id)),
+        Sentence::Unserved(Unserved::NoRoute) => Some(Refusal::new(RefusalStatus::NotFound, judged.id)),
+        Sentence::Unserved(Unserved::NoHost) => Some(Refusal::new(RefusalStatus::BadRequest, judged.id)),
+    };
+    judged.sentence = Some(sentence);
+    match refusal {
+        None => Ok(false),
+        Some(refusal) => {
+            keep_open(session, judged);
+            answer(session, judged, &refusal).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Answers a request that was let through and could not be served, if nothing was answered yet.
+pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure: Failure) {
+    session.set_keepalive(None);
+    if session.response_written().is_some() {
+        return;
+    }
+    if let Some(status) = failure.answer() {
+        // The client may be gone by now; the failure is recorded all the same.
+        let _ = answer(session, judged, &Refusal::new(status, judged.id)).await;
+    }
+}
+
+fn sentence(judged: &Judged, traffic: &Traffic) -> Sentence {
+    if judged.lacks_host {
+        return Sentence::Unserved(Unserved::NoHost);
+    }
+    let snapshot = Arc::clone(&judged.snapshot);
+    let admitted = match plan(&snapshot, &judged.judgement.decision) {
+        Plan::Block => return Sentence::Blocked,
+        Plan::Admit(checks) => admit(judged, &checks, traffic),
+    };
+    match (admitted, judged.route.as_ref()) {
+        (Err(throttled), _) => throttled,
+        (Ok(()), None) => Sentence::Unserved(Unserved::NoRoute),
+        (Ok(()), Some(route)) => Sentence::Pass(Permit { upstream: route.upstream }),
+    }
+}
+
+fn admit(judged: &Judged, demands: &[(&Demand, Check<'_>)], traffic: &Traffic) -> Result<(), Sentence> {
+    if demands.is_empty() {
+        return Ok(());
+    }
+    let checks: Vec<Check<'_>> = demands.iter().map(|(_, check)| *check).collect();
+    match traffic.admit(&judged.enriched.subject, &checks, judged.arrived.tick) {
+        Admission::Admit => Ok(()),
+        Admission::Reject(rejection) => {
+            let limit = demands.get(rejection.check).map(|(demand, _)| demand.limit.to_string());
+            Err(Sentence::Throttled { limit: limit.unwrap_or_default(), rejection })
+        }
+    }
+}
+
+fn throttled(judged: &Judged, rejection: Rejection) -> Refusal {
+    let Rejection { retry_after, quota, window, .. } = rejection;
+    let limit = RateLimit { quota, window: window.duration(), remaining: 0, reset: retry_after };
+    Refusal::new(RefusalStatus::TooManyRequests, judged.id)
+        .of_type(ProblemType::AbnormalUsageDetected)
+        .retry_after(retry_after)
+        .rate_limit(limit)
+}
+
+/// Lets the connection live on after a refusal, if the rest of the request is small enough to be skipped.
+fn keep_open(session: &mut Session, judged: &Judged) {
+    if judged.size.is_some_and(|size| (1..=MAX_DRAINED_BODY).contains(&size)) {
+        session.set_close_on_response_before_downstream_finish(false);
+        session.set_total_drain_timeout(Some(DRAIN_TIME));
+    }
+}
+
+async fn answer(session: &mut Session, judged: &Judged, refusal: &Refusal) -> Result<()> {
+    let (header, body) = refusal.on_wire(&judged.form, fastrand::f64())?;
+    write(session, header, body).await
+}
+
+async fn write(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+    let end = body.is_empty();
+    session.write_response_header(Box::new(header), end).await?;
+    if !end {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! One request and its answer, as the gate carries them from filter to filter: an enum of phases, so that no
+//! phase can see what a later one decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::proxy::Session;
+use uuid::Uuid;
+
+use super::drain::InFlight;
+use super::enforce::{Permit, Sentence};
+use super::failure::Failure;
+use super::forward::Verdict;
+use super::identity::Caller;
+use super::refusal::Form;
+use super::upstream::Turn;
+use crate::decision::{Evaluation, Outcome};
+use crate::facts::request::RequestHead;
+use crate::facts::time::Now;
+use crate::pipeline::{Enriched, Judgement};
+use crate::record::DecisionRecord;
+use crate::routes::Route;
+use crate::snapshot::Snapshot;
+
+/// One request and its answer.
+pub struct Exchange {
+    phase: Phase,
+    _in_flight: InFlight,
+}
+
+enum Phase {
+    /// Nothing is known yet.
+    Arrived,
+    /// It was judged; what became of it is in the judgement's sentence.
+    Judged(Box<Judged>),
+    /// It was recorded.
+    Recorded,
+}
+
+/// A judged request.
+pub struct Judged {
+    pub(super) id: Uuid,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) caller: Caller,
+    pub(super) enriched: Enriched,
+    pub(super) judgement: Judgement,
+    pub(super) route: Option<Taken>,
+    pub(super) form: Form,
+    pub(super) size: Option<u64>,
+    pub(super) lacks_host: bool,
+    pub(super) arrived: Now,
+    pub(super) sentence: Option<Sentence>,
+    head: Head,
+    judge: Duration,
+    turn: Option<Turn>,
+}
+
+/// The route that a request takes.
+pub(super) struct Taken {
+    pub(super) name: Arc<str>,
+    pub(super) upstream: usize,
+}
+
+/// What the record keeps of the head.
+struct Head {
+    method: String,
+    path: String,
+    host: String,
+}
+
+impl Exchange {
+    pub(super) fn new(in_flight: InFlight) -> Self {
+        Self { phase: Phase::Arrived, _in_flight: in_flight }
+    }
+
+    /// Keeps a judged request for the filters to come.
+    pub(super) fn keep(&mut self, judged: Judged) {
+        self.phase = Phase::Judged(Box::new(judged));
+    }
+
+    pub(super) fn judged(&self) -> Option<&Judged> {
+        match &self.phase {
+            Phase::Judged(judged) => Some(judged),
+            Phase::Arrived | Phase::Recorded => None,
+        }
+    }
+
+    pub(super) fn judged_mut(&mut self) -> Option<&mut Judged> {
+        match &mut self.phase {
+            Phase::Judged(judged) => Some(judged),
+            Phase::Arrived | Phase::Recorded => None,
+        }
+    }
+
+    /// The permit, if the request has one, and the server that its turn is at.
+    pub(super) fn permitted(&mut self) -> Option<(&Permit, &mut Option<Turn>)> {
+        let Judged { sentence, turn, .. } = self.judged_mut()?;
+        match sentence {
+            Some(Sentence::Pass(permit)) => Some((permit, turn)),
+            Some(Sentence::Throttled { .. } | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
+        }
+    }
+
+    /// Ends the exchange; the judgement is handed out once.
+    pub(super) fn finish(&mut self) -> Option<Judged> {
+        match std::mem::replace(&mut self.phase, Phase::Recorded) {
+            Phase::Judged(judged) => Some(*judged),
+            Phase::Arrived | Phase::Recorded => None,
+        }
+    }
+}
+
+impl Judged {
+    pub(super) fn new(
+        head: &RequestHead<'_>,
+        route: Option<&Route>,
+        caller: Caller,
+        arrived: Now,
+        snapshot: Arc<Snapshot>,
+        enriched: Enriched,
+        judgement: Judgement,
+    ) -> Self {
+        Self {
+            id: id_at(arrived),
+            route: route.map(|route| Taken { name: route.name().clone(), upstream: route.upstream() }),
+            form: Form::asked_by(head),
+            size: head.size(),
+            lacks_host: head.host().is_empty() && head.version() == "1.1",
+            head: Head {
+                method: head.method().to_owned(),
+                path: head.path().to_owned(),
+                host: head.host().to_owned(),
+            },
+            snapshot,
+            caller,
+            enriched,
+            judgement,
+            arrived,
+            sentence: None,
+            judge: Duration::ZERO,
+            turn: None,
+        }
+    }
+
+    /// Notes the moment of the decision.
+    pub(super) fn decided(mut self, now: Now) -> Self {
+        self.judge = self.since(now);
+        self
+    }
+
+    /// Time since the head was parsed.
+    pub(super) fn since(&self, now: Now) -> Duration {
+        now.tick.elapsed().saturating_sub(self.arrived.tick.elapsed())
+    }
+
+    /// The upstream that the request was let through to, if it was.
+    pub(super) fn upstream(&self) -> Option<usize> {
+        match &self.sentence {
+            Some(Sentence::Pass(permit)) => Some(permit.upstream()),
+            Some(Sentence::Throttled { .. } | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
+        }
+    }
+
+    /// Calls `write` with what the origin is told.
+    pub(super) fn with_verdict<T>(&self, write: impl FnOnce(&Verdict<'_>) -> T) -> T {
+        let decision = &self.judgement.decision;
+        let counted = decision.reasons().iter().filter(|reason| !reason.observed);
+        let reasons: Vec<&str> = counted.map(|reason| reason.reason.as_str()).collect();
+        let tags: Vec<(&str, &str)> =
+            decision.tags().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        write(&Verdict {
+            score: decision.score().value(),
+            level: decision.level().as_str(),
+            reasons: &reasons,
+            decision: self.id,
+            tags: &tags,
+        })
+    }
+
+    /// What is kept of it.
+    pub(super) fn into_record(
+        self,
+        session: &Session,
+        failure: Option<Failure>,
+        observed: Evaluation,
+        now: Now,
+    ) -> DecisionRecord {
+        let total = self.since(now);
+        let (limit, unserved) = match &self.sentence {
+            Some(Sentence::Throttled { limit, .. }) => (Some(limit.clone()), None),
+            Some(Sentence::Unserved(why)) => (None, Some(why.as_str())),
+            Some(Sentence::Pass(_) | Sentence::Blocked) | None => (None, None),
+        };
+        DecisionRecord {
+            id: self.id,
+            time: self.arrived.wall,
+            generation: self.snapshot.generation(),
+            route: self.route.map(|route| route.name),
+            method: self.head.method,
+            path: self.head.path,
+            host: self.head.host,
+            status: status(session, failure),
+            place: self.enriched.place,
+            client: self.caller.client.pseudonym(),
+            judgement: self.judgement,
+            context: self.enriched.context,
+            outcome: self.sentence.as_ref().map_or(Outcome::Blocked, Sentence::outcome),
+            limit,
+            fault: unserved.or_else(|| failure.map(Failure::as_str)),
+            observed,
+            judge: self.judge,
+            total,
+        }
+    }
+}
+
+/// The status that the client got, or what is recorded in its place.
+pub(super) fn status(session: &Session, failure: Option<Failure>) -> u16 {
+    let sent = session.response_written().map(|response| response.status.as_u16());
+    sent.or_else(|| failure.map(Failure::recorded_status)).unwrap_or(0)
+}
+
+/// A UUIDv7: the moment in milliseconds, and random bits.
+fn id_at(now: Now) -> Uuid {
+    let mut random = [0; 10];
+    fastrand::fill(&mut random);
+    uuid::Builder::from_unix_timestamp_millis(now.wall.as_millis(), &random).into_uuid()
+}

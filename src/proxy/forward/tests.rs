@@ -1,0 +1,151 @@
+//! What reaches an origin, and what does not.
+
+use super::*;
+use proptest::prelude::*;
+
+fn header(fields: &[(&str, &str)]) -> RequestHeader {
+    let mut header = RequestHeader::build("GET", b"/", None).unwrap();
+    for (name, value) in fields {
+        header.append_header((*name).to_owned(), *value).unwrap();
+    }
+    header
+}
+
+fn field<'a>(header: &'a RequestHeader, name: &str) -> Option<&'a str> {
+    header.headers.get(name).map(|value| value.to_str().unwrap())
+}
+
+fn forwarded(forward: ForwardHeader, node: Option<&str>, host: &str) -> RequestHeader {
+    let mut header = header(&[("Host", host)]);
+    Forwarding { header: forward, node, scheme: Scheme::Https }.write(&mut header).unwrap();
+    header
+}
+
+#[test]
+fn a_client_cannot_speak_for_us_in_any_spelling() {
+    let mut header = header(&[
+        ("Riskgate-Score", "0"),
+        ("riskgate-score", "1"),
+        ("RISKGATE_SCORE", "2"),
+        ("riskgate-anything", "x"),
+        ("X-Forwarded-For", "8.8.8.8"),
+        ("x_forwarded_for", "8.8.8.8"),
+        ("X-Forwarded-Proto", "https"),
+        ("Forwarded", "for=8.8.8.8"),
+        ("X-Real-IP", "8.8.8.8"),
+        ("CF_Connecting_IP", "8.8.8.8"),
+        ("True-Client-IP", "8.8.8.8"),
+        ("Host", "a"),
+        ("Risk", "kept"),
+        ("X-Forward", "kept"),
+    ]);
+    strip_claims(&mut header);
+    let mut left: Vec<_> = header.headers.keys().map(HeaderName::as_str).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["host", "risk", "x-forward"]);
+    let mut wire = Vec::new();
+    header.header_to_h1_wire(&mut wire);
+    assert!(!String::from_utf8(wire).unwrap().contains("8.8.8.8"));
+}
+
+#[test]
+fn an_upgrade_passes_untouched() {
+    let handshake = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    ];
+    let mut header = header(&handshake);
+    strip_claims(&mut header);
+    Forwarding { header: ForwardHeader::XForwardedFor, node: Some("192.0.2.0"), scheme: Scheme::Http }
+        .write(&mut header)
+        .unwrap();
+    for (name, value) in handshake {
+        assert_eq!(field(&header, name), Some(value));
+    }
+}
+
+#[test]
+fn x_forwarded_for_names_the_client_or_is_absent() {
+    let header = forwarded(ForwardHeader::XForwardedFor, Some("2001:db8::"), "Example.com:8080");
+    assert_eq!(field(&header, "x-forwarded-for"), Some("2001:db8::"));
+    assert_eq!(field(&header, "x-forwarded-proto"), Some("https"));
+    assert_eq!(field(&header, "x-forwarded-host"), Some("Example.com:8080"));
+    assert_eq!(field(&header, "forwarded"), None);
+    assert_eq!(field(&forwarded(ForwardHeader::XForwardedFor, None, "a"), "x-forwarded-for"), None);
+}
+
+#[test]
+fn forwarded_quotes_what_is_not_a_token() {
+    for (node, host, element) in [
+        (Some("192.0.2.0"), "example.com", "for=192.0.2.0;proto=https;host=example.com"),
+        (Some("2001:db8::"), "example.com:8080", r#"for="[2001:db8::]";proto=https;host="example.com:8080""#),
+        (Some("_9f86d081884c7d65"), "[::1]", r#"for=_9f86d081884c7d65;proto=https;host="[::1]""#),
+        (None, r#"a";for=8.8.8.8;x="\"#, r#"for=unknown;proto=https;host="a\";for=8.8.8.8;x=\"\\""#),
+        (None, "", r#"for=unknown;proto=https;host="""#),
+    ] {
+        let header = forwarded(ForwardHeader::Forwarded, node, host);
+        assert_eq!(field(&header, "forwarded"), Some(element));
+        assert_eq!(field(&header, "x-forwarded-for"), None);
+    }
+}
+
+fn verdict<'a>(reasons: &'a [&'a str], tags: &'a [(&'a str, &'a str)]) -> RequestHeader {
+    let mut header = header(&[]);
+    Verdict { score: 72, level: "high", reasons, decision: Uuid::nil(), tags }.write(&mut header).unwrap();
+    header
+}
+
+#[test]
+fn the_origin_learns_the_judgement() {
+    let header = verdict(&["country.weight", "agent.tool"], &[("plan", "free tier")]);
+    assert_eq!(field(&header, "riskgate-score"), Some("72"));
+    assert_eq!(field(&header, "riskgate-level"), Some("high"));
+    assert_eq!(field(&header, "riskgate-reasons"), Some("country.weight, agent.tool"));
+    assert_eq!(field(&header, "riskgate-decision"), Some("00000000-0000-0000-0000-000000000000"));
+    assert_eq!(field(&header, "riskgate-plan"), Some("free tier"));
+    assert_eq!(field(&verdict(&[], &[]), "riskgate-reasons"), None);
+}
+
+#[test]
+fn a_tag_cannot_break_out_of_its_header_or_replace_ours() {
+    let long = "y".repeat(1000);
+    let tags =
+        [("a", "x\r\nEvil: 1"), ("b", "  \u{e9}\0 "), ("c", &long), ("score", "0"), ("D", "x"), ("", "x")];
+    let header = verdict(&[], &tags);
+    assert_eq!(field(&header, "riskgate-a"), Some("x??Evil: 1"));
+    assert_eq!(field(&header, "riskgate-b"), Some("??"));
+    assert_eq!(field(&header, "riskgate-c").map(str::len), Some(MAX_VALUE));
+    assert_eq!(field(&header, "riskgate-score"), Some("72"));
+    assert_eq!(header.headers.len(), 6);
+}
+
+#[test]
+fn a_long_list_of_reasons_ends_with_a_whole_id() {
+    let ids: Vec<_> = (0..500).map(|n| format!("area.rule{n}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let header = verdict(&ids, &[]);
+    let listed = field(&header, "riskgate-reasons").unwrap();
+    assert!(listed.len() <= MAX_REASONS);
+    assert!(listed.split(", ").eq(ids.into_iter().take(listed.split(", ").count())));
+}
+
+#[test]
+fn every_known_address_header_is_written_in_lower_case_with_hyphens_and_once() {
+    assert!(ADDRESS_HEADERS.is_sorted_by(|a, b| a < b));
+    assert!(ADDRESS_HEADERS.iter().all(|name| same_name(name, name) && !name.contains('_')));
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_script_or_a_client_says_is_one_header(tag in any::<String>(), host in "\\PC{0,40}") {
+        let header = verdict(&[&tag], &[("t", &tag)]);
+        prop_assert!(header.headers.get("riskgate-t").unwrap().len() <= MAX_VALUE);
+        let quoted = quote(&host);
+        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let bare = inner.map(|inner| inner.replace("\\\\", "").replace("\\\"", ""));
+        prop_assert!(bare.is_none_or(|bare| !bare.contains(['"', '\\'])), "{}", quoted);
+        prop_assert!(quoted.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
+    }
+}

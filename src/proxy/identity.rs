@@ -1,0 +1,140 @@
+//! Who is calling: from the connection's peer and one believed header to a [`Client`], under the current keys.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pingora::proxy::Session;
+
+use crate::facts::client::{Client, ClientIp, Forward, Keyring, PeerAddr, TrustedProxies, Truncation};
+use crate::facts::forwarded::ForwardHeader;
+use crate::facts::request::RequestHead;
+use crate::signals::Secrets;
+use crate::signals::secrets::Names;
+
+/// How clients are identified. Shared by all requests; only the keys change.
+pub struct Identity {
+    settings: Settings,
+    names: Arc<Names>,
+    keys: ArcSwap<Keys>,
+}
+
+/// What the operator chose about identity.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whose header is believed.
+    pub trusted: TrustedProxies,
+    /// Which header is believed, and written toward the origin.
+    pub header: ForwardHeader,
+    /// What the origin is told.
+    pub forward: Forward,
+    /// How much of an address is kept.
+    pub truncation: Truncation,
+}
+
+/// One keyring, and the secrets that are named under it.
+struct Keys {
+    ring: Arc<Keyring>,
+    secrets: Arc<Secrets>,
+}
+
+/// Who is calling, as one request knows it. The keys are pinned with it.
+pub struct Caller {
+    /// For lists, and for the origin if the operator says so.
+    pub ip: ClientIp,
+    /// For all else.
+    pub client: Client,
+    /// Which values are secret, under the pinned keys.
+    pub secrets: Arc<Secrets>,
+    ring: Arc<Keyring>,
+}
+
+impl Identity {
+    /// Identifies clients under a first keyring.
+    pub fn new(settings: Settings, names: Names, ring: Keyring) -> Self {
+        let names = Arc::new(names);
+        let keys = ArcSwap::from_pointee(Keys::new(&names, ring));
+        Self { settings, names, keys }
+    }
+
+    /// Names all clients anew. The old keys are destroyed when the last request that pinned them ends.
+    pub fn rotate(&self, ring: Keyring) {
+        self.keys.store(Arc::new(Keys::new(&self.names, ring)));
+    }
+
+    /// Who sent this request.
+    pub fn identify(&self, session: &Session, head: &RequestHead<'_>) -> Caller {
+        let socket = session.client_addr().and_then(|address| address.as_inet()).copied();
+        self.identify_peer(PeerAddr::new(socket), head)
+    }
+
+    fn identify_peer(&self, peer: PeerAddr, head: &RequestHead<'_>) -> Caller {
+        let Settings { trusted, header, truncation, .. } = &self.settings;
+        let lines = head.headers().get_all(header.name()).iter().map(|line| line.as_bytes());
+        let ip = trusted.client_of(peer, *header, lines);
+        let keys = self.keys.load();
+        let client = ip.identify(*truncation, &keys.ring);
+        Caller { ip, client, secrets: Arc::clone(&keys.secrets), ring: Arc::clone(&keys.ring) }
+    }
+
+    /// The header toward the origin.
+    pub fn header(&self) -> ForwardHeader {
+        self.settings.header
+    }
+
+    /// What the origin is told about the client's address; `None` if there is none.
+    pub fn node(&self, caller: &Caller) -> Option<String> {
+        caller.ip.forwarded(self.settings.forward, &caller.client, &caller.ring)
+    }
+}
+
+impl Keys {
+    fn new(names: &Arc<Names>, ring: Keyring) -> Self {
+        let ring = Arc::new(ring);
+        let secrets = Arc::new(Secrets::new(Arc::clone(names), Arc::clone(&ring)));
+        Self { ring, secrets }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn identity() -> Identity {
+        let settings = Settings {
+            trusted: TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]),
+            header: ForwardHeader::XForwardedFor,
+            forward: Forward::Truncated,
+            truncation: Truncation::default(),
+        };
+        Identity::new(settings, Names::default(), Keyring::new(&Zeroizing::new([1; 32])))
+    }
+
+    fn caller(identity: &Identity, lines: &[&str]) -> Caller {
+        let mut request = http::Request::builder().uri("/");
+        for line in lines {
+            request = request.header("x-forwarded-for", *line);
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        let peer = PeerAddr::new(Some("10.0.0.1:80".parse().unwrap()));
+        identity.identify_peer(peer, &RequestHead::read(&parts, crate::facts::request::Scheme::Http))
+    }
+
+    #[test]
+    fn all_header_lines_are_joined_and_the_origin_learns_the_prefix() {
+        let identity = identity();
+        let caller = caller(&identity, &["1.1.1.1, 203.0.113.77", "10.9.9.9"]);
+        assert_eq!(caller.client.prefix().to_string(), "203.0.113.0/24");
+        assert_eq!(identity.node(&caller).as_deref(), Some("203.0.113.0"));
+    }
+
+    #[test]
+    fn a_request_keeps_the_keys_it_began_with() {
+        let identity = identity();
+        let before = caller(&identity, &["203.0.113.77"]);
+        identity.rotate(Keyring::new(&Zeroizing::new([2; 32])));
+        let after = caller(&identity, &["203.0.113.77"]);
+        assert_ne!(before.client.pseudonym(), after.client.pseudonym());
+        assert_eq!(before.client.prefix(), after.client.prefix());
+    }
+}

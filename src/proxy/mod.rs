@@ -1,0 +1,232 @@
+//! The gate: a request's life, from parsed head to record.
+//!
+//! [`Gate::request_filter`] is the whole story on one screen. What it calls is either pure (`pipeline`) or one
+//! of three effects: count, act ([`enforce`], the only file that writes responses), record. An upstream is chosen
+//! only with a [`enforce::Permit`], which only [`enforce`] can make.
+
+pub mod drain;
+pub mod enforce;
+mod exchange;
+pub mod failure;
+pub mod forward;
+mod identity;
+pub mod origin;
+pub mod refusal;
+pub mod server;
+pub mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::http::RequestHeader;
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use tracing::debug;
+
+use crate::clock::Clock;
+use crate::decision::Evaluation;
+use crate::facts::request::{RequestHead, Scheme};
+use crate::metrics::Metrics;
+use crate::pipeline::{self, Enquiry, Observation};
+use crate::record::{DecisionRecord, Recorder};
+use crate::reload::Live;
+use crate::routes::Routes;
+use crate::signals::Response;
+use drain::Drain;
+use exchange::{Exchange, Judged};
+use failure::Failure;
+use forward::{Forwarding, Verdict};
+use upstream::Upstream;
+
+pub use identity::{Caller, Identity};
+
+/// The gate itself. Everything in it is shared by all requests.
+pub struct Gate {
+    /// The snapshot in use.
+    pub live: Arc<Live>,
+    /// All that is counted.
+    pub traffic: Arc<crate::traffic::Traffic>,
+    /// Who is calling.
+    pub identity: Arc<Identity>,
+    /// Which upstream serves what.
+    pub routes: Routes,
+    /// The upstreams, as routes number them.
+    pub upstreams: Vec<Upstream>,
+    /// Where records go.
+    pub recorder: Recorder<Box<DecisionRecord>>,
+    /// What is counted for operators.
+    pub metrics: Arc<Metrics>,
+    /// The clocks.
+    pub clock: Clock,
+    /// Whether the process is stopping.
+    pub drain: Drain,
+    /// How long to wait for clients.
+    pub patience: Patience,
+}
+
+/// How long to wait for clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long an idle connection is kept.
+    pub keepalive: Duration,
+    /// Between two reads, and between two writes, of one request.
+    pub read: Duration,
+}
+
+#[async_trait]
+impl ProxyHttp for Gate {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new(self.drain.enter())
+    }
+
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        self.set_patience(session);
+        let (now, snapshot) = (self.clock.now(), self.live.pin());
+
+        let head = RequestHead::read(session.req_header(), Scheme::Http);
+        let caller = self.identity.identify(session, &head);
+        let route = self.routes.find(head.host(), head.path());
+        let enquiry = Enquiry {
+            head: &head,
+            ip: &caller.ip,
+            client: &caller.client,
+            route: route.map(|route| route.key()).unwrap_or_default(),
+            now,
+            secrets: &caller.secrets,
+        };
+        let enriched = pipeline::enrich(&snapshot, &enquiry, &self.traffic);
+        let judgement = pipeline::judge(&snapshot, &enriched.context);
+        pipeline::count(&snapshot, &enriched.subject, &judgement.decision, &self.traffic, now);
+
+        let judged = Judged::new(&head, route, caller, now, snapshot, enriched, judgement);
+        let mut judged = judged.decided(self.clock.now());
+        let answered = enforce::enforce(session, &mut judged, &self.traffic).await;
+        exchange.keep(judged);
+        answered
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        let peer = exchange.permitted().and_then(|(permit, turn)| {
+            let upstream = self.upstreams.get(permit.upstream())?;
+            upstream.peer(turn.get_or_insert_with(|| upstream.turn()))
+        });
+        peer.ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let moved_on = exchange.permitted().is_some_and(|(permit, turn)| {
+            let upstream = self.upstreams.get(permit.upstream());
+            upstream.zip(turn.as_mut()).is_some_and(|(upstream, turn)| upstream.move_on(turn))
+        });
+        if moved_on {
+            error.set_retry(true);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        request: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let Some(judged) = exchange.judged() else {
+            return Error::e_explain(ErrorType::InternalError, "a request that was not judged");
+        };
+        forward::strip_claims(request);
+        let node = self.identity.node(&judged.caller);
+        let header = self.identity.header();
+        Forwarding { header, node: node.as_deref(), scheme: Scheme::Http }.write(request)?;
+        judged.with_verdict(|verdict: &Verdict<'_>| verdict.write(request))
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        let failure = Failure::of(error);
+        if let Some(judged) = exchange.judged_mut() {
+            enforce::answer_failure(session, judged, failure).await;
+            debug!(decision = %judged.id, ?failure, kind = error.etype().as_str(), "not proxied");
+        }
+        FailToProxy { error_code: failure.recorded_status(), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        let Some(judged) = exchange.finish() else { return };
+        let (now, failure) = (self.clock.now(), error.map(Failure::of));
+        if let (Some(failure), Some(upstream)) = (failure, judged.upstream())
+            && failure.is_upstream()
+            && let Some(upstream) = self.upstreams.get(upstream)
+        {
+            self.metrics.upstream_failed(upstream.name());
+        }
+        let observed = self.observe(session, &judged, failure, now);
+        let record = judged.into_record(session, failure, observed, now);
+        let (decision, evaluation) = (&record.judgement.decision, &record.judgement.evaluation);
+        self.metrics.decided(record.place.country, record.outcome, decision.level(), record.judge, record.total);
+        self.metrics.reasoned(decision.reasons());
+        self.metrics.failed(evaluation);
+        self.metrics.failed(&record.observed);
+        self.recorder.record(Box::new(record));
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}
+
+impl Gate {
+    /// Without this a connection that is kept alive could idle for ever after its first request.
+    fn set_patience(&self, session: &mut Session) {
+        // What the client, a conflict of lengths, or a stopping server has turned off stays off.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.patience.keepalive.as_secs().max(1)));
+        }
+        session.set_pipelining_enabled(true);
+        session.set_read_timeout(Some(self.patience.read));
+        session.set_write_timeout(Some(self.patience.read));
+    }
+
+    fn observe(
+        &self,
+        session: &Session,
+        judged: &Judged,
+        failure: Option<Failure>,
+        now: crate::facts::time::Now,
+    ) -> Evaluation {
+        if !judged.snapshot.policy().observes() {
+            return Evaluation::default();
+        }
+        let head = RequestHead::read(session.req_header(), Scheme::Http);
+        let sent = session.response_written();
+        let response = Response {
+            status: exchange::status(session, failure),
+            size: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
+            seconds: judged.since(now).as_secs_f64(),
+            headers: sent.map(|sent| &sent.headers),
+        };
+        let observation = Observation {
+            head: &head,
+            client: &judged.caller.client,
+            response: &response,
+            now,
+            secrets: &judged.caller.secrets,
+        };
+        pipeline::observe(&judged.snapshot, &judged.enriched, &observation)
+    }
+}

@@ -1,0 +1,250 @@
+//! Reloading: from changed files to a published snapshot, off the request path.
+//!
+//! [`Live`] is the one place where the snapshot in use is found; a request pins it. A [`Reloader`] waits for
+//! changes, reads everything that a snapshot is made from, has it built and checked by a [`Build`], and only then
+//! publishes it under a new number. Otherwise the last good one stays, and log, metrics and admin say why.
+
+pub mod sources;
+pub mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::facts::problem::Problem;
+use crate::facts::time::Wall;
+use crate::metrics::Metrics;
+use crate::snapshot::{Generation, Snapshot};
+use sources::{Digest, SourcePaths, Sources};
+use watch::{Cause, Watch};
+
+/// The snapshot in use, and how the last reload went.
+pub struct Live {
+    snapshot: ArcSwap<Snapshot>,
+    last: ArcSwap<Last>,
+}
+
+/// How the last reload went.
+#[derive(Clone, Debug)]
+pub struct Last {
+    /// When.
+    pub at: Wall,
+    /// With what result.
+    pub outcome: ReloadOutcome,
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReloadOutcome {
+    /// A new snapshot is in use.
+    Published(Generation),
+    /// Nothing had changed.
+    Unchanged,
+    /// The candidate was refused; the last good snapshot stays in use.
+    Refused(Vec<Problem>),
+}
+
+/// Makes snapshots out of sources. The assembly knows the configuration; this floor does not.
+pub trait Build: Send + 'static {
+    /// Where the sources are, as far as is known now.
+    fn paths(&self) -> SourcePaths;
+
+    /// Builds and checks a candidate, its policy cases included.
+    fn build(&mut self, sources: &Sources) -> Result<Built, Vec<Problem>>;
+
+    /// What to do when a candidate that this built was published.
+    fn published(&mut self, snapshot: &Snapshot);
+}
+
+/// What came of building.
+pub enum Built {
+    /// A snapshot that may be published, and what to tell the operator about it.
+    Candidate(Box<Snapshot>, Vec<Problem>),
+    /// The sources themselves say that others are needed; read again from [`Build::paths`].
+    ReadAgain,
+}
+
+/// Keeps [`Live`] up to date.
+pub struct Reloader<B> {
+    live: Arc<Live>,
+    builder: B,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    sources: Sources,
+    refused: Option<Refused>,
+}
+
+/// The last refusal, until it is mended.
+struct Refused {
+    /// What was refused, if it could be read.
+    digest: Option<Digest>,
+    problems: Vec<Problem>,
+}
+
+/// Half-written files are given this long to become whole.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A configuration may name other files, which are then read; it cannot do so for ever.
+const MAX_READS: usize = 4;
+
+impl Live {
+    /// The snapshot in use, for as long as the caller holds it.
+    pub fn pin(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// How the last reload went.
+    pub fn last(&self) -> Arc<Last> {
+        self.last.load_full()
+    }
+}
+
+impl ReloadOutcome {
+    /// `published`, `unchanged` or `refused`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Published(_) => "published",
+            Self::Unchanged => "unchanged",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+impl<B: Build> Reloader<B> {
+    /// Loads for the first time. There is no last good snapshot to fall back to, so every problem is returned.
+    pub fn start(mut builder: B, metrics: Arc<Metrics>, clock: Clock) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let (sources, snapshot, notes) = load(&mut builder, clock)?;
+        let generation = Generation(1);
+        let snapshot = Arc::new(snapshot.numbered(generation));
+        builder.published(&snapshot);
+        let at = clock.now().wall;
+        let outcome = ReloadOutcome::Published(generation);
+        metrics.reloaded(outcome.as_str(), generation, at);
+        let last = ArcSwap::from_pointee(Last { at, outcome });
+        let live = Arc::new(Live { snapshot: ArcSwap::new(snapshot), last });
+        Ok((Self { live, builder, metrics, clock, sources, refused: None }, notes))
+    }
+
+    /// Where the snapshot in use is found.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Where the sources are.
+    pub fn paths(&self) -> SourcePaths {
+        self.builder.paths()
+    }
+
+    /// Reads everything again, and publishes it if it is new and good. Blocks; call it off the request path.
+    pub fn reload(&mut self, cause: Cause) -> ReloadOutcome {
+        let Some(outcome) = self.attempt(cause) else {
+            return ReloadOutcome::Unchanged;
+        };
+        let (generation, at) = (self.live.pin().generation(), self.clock.now().wall);
+        match &outcome {
+            ReloadOutcome::Published(_) => info!(%generation, %cause, "published"),
+            ReloadOutcome::Unchanged => info!(%generation, %cause, "nothing has changed"),
+            ReloadOutcome::Refused(problems) => {
+                for problem in problems {
+                    warn!(%generation, %cause, "refused, generation {generation} stays in use: {problem}");
+                }
+            }
+        }
+        self.metrics.reloaded(outcome.as_str(), generation, at);
+        self.live.last.store(Arc::new(Last { at, outcome: outcome.clone() }));
+        outcome
+    }
+
+    /// What came of it; `None` if there is nothing to tell, because nothing has changed since the last attempt.
+    fn attempt(&mut self, cause: Cause) -> Option<ReloadOutcome> {
+        let forced = matches!(cause, Cause::Signal | Cause::Request);
+        for _ in 0..MAX_READS {
+            let previous = (!forced).then_some(&self.sources);
+            let read = Sources::read(&self.builder.paths(), previous, &wall(self.clock), &mut pause);
+            let sources = match read {
+                Ok(sources) => sources,
+                Err(problems) => return self.refuse(None, problems, forced),
+            };
+            let digest = sources.digest();
+            if digest == self.sources.digest() {
+                // Also the way back from a refused edit to what is in use.
+                self.sources = sources;
+                return (self.refused.take().is_some() || forced).then_some(ReloadOutcome::Unchanged);
+            }
+            if !forced && self.refused.as_ref().is_some_and(|refused| refused.digest == Some(digest)) {
+                return None;
+            }
+            match self.builder.build(&sources) {
+                Ok(Built::Candidate(snapshot, notes)) => return Some(self.publish(sources, *snapshot, &notes)),
+                Ok(Built::ReadAgain) => {}
+                Err(problems) => return self.refuse(Some(digest), problems, forced),
+            }
+        }
+        self.refuse(None, restless(&self.builder), forced)
+    }
+
+    fn publish(&mut self, sources: Sources, snapshot: Snapshot, notes: &[Problem]) -> ReloadOutcome {
+        let generation = Generation(self.live.pin().generation().0 + 1);
+        let snapshot = Arc::new(snapshot.numbered(generation));
+        self.live.snapshot.store(Arc::clone(&snapshot));
+        self.builder.published(&snapshot);
+        (self.sources, self.refused) = (sources, None);
+        for note in notes {
+            warn!(%generation, "{note}");
+        }
+        ReloadOutcome::Published(generation)
+    }
+
+    /// The same refusal again is not told again, unless somebody asked.
+    fn refuse(&mut self, digest: Option<Digest>, problems: Vec<Problem>, forced: bool) -> Option<ReloadOutcome> {
+        let known = self.refused.as_ref().is_some_and(|refused| refused.problems == problems);
+        self.refused = Some(Refused { digest, problems: problems.clone() });
+        (!known || forced).then_some(ReloadOutcome::Refused(problems))
+    }
+}
+
+/// Waits for changes and reloads, for ever.
+pub async fn keep_up<B: Build>(mut reloader: Reloader<B>, mut watch: Watch, answers: tokio::sync::watch::Sender<u64>) {
+    loop {
+        let cause = watch.changed().await;
+        let Ok(back) = tokio::task::spawn_blocking(move || {
+            reloader.reload(cause);
+            reloader
+        })
+        .await
+        else {
+            warn!("a reload broke off, and nothing is reloaded any more; restart to mend it, and report this");
+            return;
+        };
+        reloader = back;
+        watch.follow(&reloader.paths()).await;
+        answers.send_modify(|count| *count += 1);
+    }
+}
+
+fn load<B: Build>(builder: &mut B, clock: Clock) -> Result<(Sources, Snapshot, Vec<Problem>), Vec<Problem>> {
+    for _ in 0..MAX_READS {
+        let sources = Sources::read(&builder.paths(), None, &wall(clock), &mut pause)?;
+        match builder.build(&sources)? {
+            Built::Candidate(snapshot, notes) => return Ok((sources, *snapshot, notes)),
+            Built::ReadAgain => {}
+        }
+    }
+    Err(restless(builder))
+}
+
+fn restless(builder: &impl Build) -> Vec<Problem> {
+    let file = builder.paths().config.unwrap_or_default();
+    let problem = Problem::error(file, "the configuration keeps naming other files");
+    vec![problem.hint("is something rewriting it?")]
+}
+
+fn wall(clock: Clock) -> impl Fn() -> Wall {
+    move || clock.now().wall
+}
+
+fn pause() {
+    std::thread::sleep(PAUSE);
+}
