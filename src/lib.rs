@@ -17,5 +17,7 @@ pub mod metrics;
 pub mod record;
 pub mod reload;
 pub mod proxy;
+pub mod admin;
 pub mod config;
 pub mod cli;
+pub mod app;

@@ -1,2 +1,53 @@
-//! cli
+//! The command line: `run`, `check`, `test`, `explain`.
+//!
+//! Each command is one file. Exit codes are fit for CI: 0 is good, 1 means that something is wrong with what was
+//! given (configuration, scripts, a failed case), 2 that the command itself was wrong. Results go to standard
+//! output, problems to standard error, colours only to a terminal.
+
+mod check;
 pub mod diagnostics;
+mod explain;
+mod run;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A programmable, privacy-first edge proxy for risk-based API access.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Start with `riskgate run`, then edit a script in `scripts/`.")]
+struct Cli {
+    /// The configuration file.
+    #[arg(short, long, global = true, value_name = "FILE", default_value = "conf/riskgate.toml", env = "RISKGATE_CONFIG")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves: judges requests and passes them on. This is what happens without a command.
+    Run,
+    /// Says what would be loaded, or everything that is wrong with it.
+    Check,
+    /// Runs the policy cases beside the scripts, `scripts/cases/*.toml`.
+    Test(test::Args),
+    /// Says why a request is judged as it is: a described one, or a recorded decision.
+    Explain(explain::Args),
+}
+
+/// Reads the arguments and does what they say.
+pub fn main() -> ExitCode {
+    let Cli { config, command } = Cli::parse();
+    match command.unwrap_or(Command::Run) {
+        Command::Run => run::run(&config),
+        Command::Check => check::check(&config),
+        Command::Test(args) => test::test(&config, &args),
+        Command::Explain(args) => explain::explain(&config, &args),
+    }
+}
+
+/// Something is wrong with what was given.
+const WRONG: u8 = 1;

@@ -3,15 +3,13 @@
 //! The rule that an address other than loopback needs a token is kept here, where both are known. The token
 //! itself never shows: not in `Debug`, not in a message, not in a source snippet.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
 use super::kinds::{FilePath, Flag, Socket, Text};
 use super::reader::{Fallback, Key, Kind, Layout, Section, Value};
+pub use crate::admin::Token;
 
 /// Where operators connect, and what they must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +19,6 @@ pub struct Admin {
     /// What a caller must present as `Authorization: Bearer`; without it, whoever can connect is trusted.
     pub token: Option<Token>,
 }
-
-/// A secret shared with operators. Wiped from memory when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(Zeroizing<String>);
 
 /// What a configuration may name outside itself.
 pub(super) struct Surroundings<'a> {
@@ -78,9 +72,6 @@ const TOKEN_ENV: Key<Text> = Key {
     fallback: Fallback::Absent,
     doc: "The environment variable that holds the token.",
 };
-
-/// Shorter tokens can be guessed.
-const MIN_TOKEN: usize = 16;
 
 /// Reads `[admin]`; `Some(None)` if it is switched off.
 pub(super) fn read(section: &Section<'_>, around: &Surroundings<'_>) -> Option<Option<Admin>> {
@@ -140,29 +131,6 @@ fn named<K>(section: &Section<'_>, key: &Key<K>, subject: &str, text: &str) -> O
             section.complain(key, format!("{subject} {why}"), hint);
             None
         }
-    }
-}
-
-impl Token {
-    fn parse(text: &str) -> Result<Self, (&'static str, &'static str)> {
-        if text.len() < MIN_TOKEN {
-            Err(("has fewer than 16 characters", "make one with `openssl rand -hex 32`"))
-        } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Err(("has characters that cannot be sent in a header", "use printable ASCII without spaces"))
-        } else {
-            Ok(Self(Zeroizing::new(text.to_owned())))
-        }
-    }
-
-    /// The secret itself, to compare with in constant time.
-    pub fn expose(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(secret)")
     }
 }
 

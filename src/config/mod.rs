@@ -243,6 +243,12 @@ impl Config {
         ];
         same.into_iter().filter(|(_, same)| !same).map(|(section, _)| section).collect()
     }
+
+    /// Takes over from `running` the sections that only a restart can change.
+    pub fn keep_fixed(self, running: &Self) -> Self {
+        let Self { geoip, lists, policy, counters, levels, countries, warnings, .. } = self;
+        Self { geoip, lists, policy, counters, levels, countries, warnings, ..running.clone() }
+    }
 }
 
 /// Reports where a text is no TOML: the first problem of each line, since one often causes the next.

@@ -14,6 +14,7 @@ mod unpack;
 mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::facts::client::{Prefix, Truncation};
 use crate::facts::place::{Asn, CountryCode, Place};
@@ -24,12 +25,12 @@ pub use database::Summary;
 pub use loss::{Loss, TruncationLoss};
 
 /// The databases in use; without one, everything it would know is unknown.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Geo {
     /// Which country an address belongs to.
-    pub country: Option<GeoDb>,
+    pub country: Option<Arc<GeoDb>>,
     /// Which network announces an address.
-    pub asn: Option<AsnDb>,
+    pub asn: Option<Arc<AsnDb>>,
 }
 
 /// A country database: MaxMind's `country.iso_code` (else `registered_country.iso_code`), or flat `country_code`.

@@ -123,7 +123,7 @@ fn both_databases_make_a_place_and_without_them_everything_is_unknown() {
     assert_eq!(Geo::default().place(&prefix("10.0.0.1")), Place::default());
     let entries: [(&str, Map<u32>); 1] = [("10.0.0.0/8", BTreeMap::from([("asn", 64500)]))];
     let asn = asns(mmdb("asn", IpVersion::V6, &entries)).unwrap();
-    let geo = Geo { country: countries(small()).ok(), asn: Some(asn) };
+    let geo = Geo { country: countries(small()).ok().map(Into::into), asn: Some(asn.into()) };
     let place = geo.place(&prefix("10.0.0.1"));
     assert_eq!((place.country.as_str(), place.asn), ("DE", Asn::new(64500)));
 }

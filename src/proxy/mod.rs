@@ -9,7 +9,7 @@ pub mod enforce;
 mod exchange;
 pub mod failure;
 pub mod forward;
-mod identity;
+pub mod identity;
 pub mod origin;
 pub mod refusal;
 pub mod server;

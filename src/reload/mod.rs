@@ -8,10 +8,11 @@ pub mod sources;
 pub mod watch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::facts::problem::Problem;
@@ -19,7 +20,7 @@ use crate::facts::time::Wall;
 use crate::metrics::Metrics;
 use crate::snapshot::{Generation, Snapshot};
 use sources::{Digest, SourcePaths, Sources};
-use watch::{Cause, Watch};
+use watch::{Cause, Trigger, Watch};
 
 /// The snapshot in use, and how the last reload went.
 pub struct Live {
@@ -205,22 +206,86 @@ impl<B: Build> Reloader<B> {
     }
 }
 
-/// Waits for changes and reloads, for ever.
-pub async fn keep_up<B: Build>(mut reloader: Reloader<B>, mut watch: Watch, answers: tokio::sync::watch::Sender<u64>) {
-    loop {
-        let cause = watch.changed().await;
-        let Ok(back) = tokio::task::spawn_blocking(move || {
-            reloader.reload(cause);
-            reloader
-        })
-        .await
-        else {
-            warn!("a reload broke off, and nothing is reloaded any more; restart to mend it, and report this");
-            return;
-        };
-        reloader = back;
-        watch.follow(&reloader.paths()).await;
-        answers.send_modify(|count| *count += 1);
+/// Asks for a reload and waits for its result.
+#[derive(Clone)]
+pub struct Requests {
+    live: Arc<Live>,
+    trigger: Trigger,
+    wanted: Arc<AtomicU64>,
+    done: tokio::sync::watch::Receiver<u64>,
+}
+
+impl Requests {
+    /// Where the snapshot in use is found.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Reloads soon, as SIGHUP asks for.
+    pub fn hang_up(&self) {
+        self.trigger.signal();
+    }
+
+    /// Reloads now; how it went.
+    pub async fn reload(&self) -> Arc<Last> {
+        let number = self.wanted.fetch_add(1, Ordering::SeqCst) + 1;
+        self.trigger.request();
+        let mut done = self.done.clone();
+        // An error means that nothing is reloaded any more; the last result is then the true one.
+        let _ = done.wait_for(|done| *done >= number).await;
+        self.live.last()
+    }
+}
+
+/// The task that keeps [`Live`] up to date, and the way to ask it.
+pub struct KeepUp<B> {
+    reloader: Reloader<B>,
+    watch: Watch,
+    attention: Attention,
+    wanted: Arc<AtomicU64>,
+    done: tokio::sync::watch::Sender<u64>,
+}
+
+/// What a reload is begun for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attention {
+    /// For changed files, and when somebody asks.
+    Files,
+    /// Only when somebody asks.
+    RequestsOnly,
+}
+
+impl<B: Build> KeepUp<B> {
+    /// Joins a reloader with what wakes it.
+    pub fn new(reloader: Reloader<B>, watch: Watch, attention: Attention) -> (Self, Requests) {
+        let (done, receiver) = tokio::sync::watch::channel(0);
+        let wanted = Arc::new(AtomicU64::new(0));
+        let live = Arc::clone(&reloader.live);
+        let requests = Requests { live, trigger: watch.trigger(), wanted: Arc::clone(&wanted), done: receiver };
+        (Self { reloader, watch, attention, wanted, done }, requests)
+    }
+
+    /// Waits for changes and reloads, for ever.
+    pub async fn run(self) {
+        let Self { mut reloader, mut watch, attention, wanted, done } = self;
+        loop {
+            let cause = watch.changed().await;
+            if attention == Attention::RequestsOnly && matches!(cause, Cause::Files | Cause::Poll) {
+                continue;
+            }
+            let serving = wanted.load(Ordering::SeqCst);
+            let reloaded = tokio::task::spawn_blocking(move || {
+                reloader.reload(cause);
+                reloader
+            });
+            let Ok(back) = reloaded.await else {
+                error!("a reload broke off, and nothing is reloaded any more; restart to mend it, and report this");
+                return;
+            };
+            reloader = back;
+            watch.follow(&reloader.paths()).await;
+            done.send_replace(serving);
+        }
     }
 }
 

@@ -1,0 +1,327 @@
+//! From configuration and sources to a snapshot, checked.
+//!
+//! This is the one recipe: the gate at start, every reload, `check`, `test` and `explain` all build with it, so what
+//! was checked is what runs. A list or database whose file did not change is taken over, not parsed again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cases::{Case, Setting};
+use crate::clock::Clock;
+use crate::config::{Config, Level as LevelSetting, LevelAction as LevelActionSetting, List};
+use crate::decision::{Level, LevelAction, Levels, Rulebook};
+use crate::facts::problem::{Problem, nearest};
+use crate::geoip::{AsnDb, Geo, GeoDb};
+use crate::ip_list::IpList;
+use crate::reload::sources::{DataKind, DataPath, Digest, SourcePaths, Sources};
+use crate::reload::{Build, Built};
+use crate::rules::{Policy, Script, Terms};
+use crate::signals::{Text, Vocabulary};
+use crate::snapshot::{Contents, NamedList, Snapshot, always};
+use crate::traffic::{CounterSpec, Interval, LimitSpec, Per, Rate, Traffic, TrafficError};
+
+/// Builds snapshots as the configuration says.
+pub struct Builder {
+    config: Config,
+    config_path: PathBuf,
+    vocabulary: Vocabulary,
+    traffic: Arc<Traffic>,
+    setting: Setting,
+    clock: Clock,
+    lists: HashMap<String, (Digest, Arc<IpList>)>,
+    geo: Option<(Option<Digest>, Option<Digest>, Geo)>,
+}
+
+/// The role of a database among the sources.
+const COUNTRY: &str = "geoip country";
+const ASN: &str = "geoip asn";
+/// The limit that counts whole countries, unless one has a window of its own.
+const COUNTRY_LIMIT: &str = "country";
+
+impl Builder {
+    /// A builder that begins with a configuration read from `config_path`.
+    pub fn new(
+        config: Config,
+        config_path: PathBuf,
+        vocabulary: Vocabulary,
+        traffic: Arc<Traffic>,
+        setting: Setting,
+        clock: Clock,
+    ) -> Self {
+        let (lists, geo) = (HashMap::new(), None);
+        Self { config, config_path, vocabulary, traffic, setting, clock, lists, geo }
+    }
+
+    /// The policy cases beside the scripts, by file. Problems are misspelt cases.
+    pub fn cases(sources: &Sources) -> Result<Vec<(PathBuf, Vec<Case>)>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut files = Vec::new();
+        for file in sources.cases() {
+            match Case::parse(file.path(), file.text()) {
+                Ok(cases) => files.push((file.path().to_path_buf(), cases)),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() { Ok(files) } else { Err(problems) }
+    }
+
+    /// Builds without running the policy cases: all problems of scripts, lists, databases and limits at once.
+    pub fn assemble(&mut self, sources: &Sources) -> Result<Snapshot, Vec<Problem>> {
+        let mut problems = self.unknown_observe_only(sources);
+        let geo = gather(&mut problems, self.geo(sources));
+        let lists = gather(&mut problems, self.lists(sources));
+        let policy = gather(&mut problems, self.policy(sources));
+        let (Some(geo), Some(lists), Some(policy)) = (geo, lists, policy) else { return Err(problems) };
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let rulebook = self.rulebook();
+        let specs = self.limit_specs(&policy, &rulebook);
+        let now = self.clock.now().tick;
+        let refuse = |error: TrafficError| vec![Problem::error(&self.config_path, error.to_string())];
+        let limits = self.traffic.limits(&specs, now).map_err(refuse)?;
+        let limits = limits.into_iter().map(|limit| ((limit.spec().name.as_str().into(), limit.spec().per), limit));
+        let contents = Contents {
+            limits: limits.collect(),
+            counters: self.traffic.counters(&self.counter_specs(), now),
+            weights: self.config.countries.iter().map(|(code, country)| (*code, country.weight)).collect(),
+            policy,
+            geo,
+            lists,
+            rulebook,
+        };
+        Ok(Snapshot::new(contents))
+    }
+
+    /// The configuration that the last candidate was built from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn unknown_observe_only(&self, sources: &Sources) -> Vec<Problem> {
+        let names: Vec<String> = sources.scripts().iter().map(|script| crate::rules::name_of(script.path())).collect();
+        let unknown = self.config.policy.observe_only.iter().filter(|only| !names.contains(&only.value));
+        let problem = |only: &crate::config::Written<String>| {
+            let message = format!("`observe_only` names `{}`, but there is no such script", only.value);
+            let (line, column) = (only.position.line, only.position.column);
+            let problem = Problem::error(&self.config_path, message).at(line, column).spanning(only.position.width);
+            match nearest(&only.value, names.iter().map(String::as_str)) {
+                Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
+                None => problem.hint("write the file name without `.rhai`"),
+            }
+        };
+        unknown.map(problem).collect()
+    }
+
+    fn policy(&self, sources: &Sources) -> Result<Policy, Vec<Problem>> {
+        let script = |text: &crate::reload::sources::Text| Script {
+            path: text.path().to_path_buf(),
+            text: text.text().to_owned(),
+        };
+        let scripts: Vec<Script> = sources.scripts().iter().map(script).collect();
+        let hard = self.config.lists.iter().filter(|(_, list)| list.block).map(|(name, _)| name.as_str());
+        let lists: Vec<String> = self.config.lists.keys().cloned().collect();
+        let counters: Vec<String> = self.config.counters.keys().cloned().collect();
+        let known = |name: &&crate::config::Written<String>| {
+            scripts.iter().any(|script| crate::rules::name_of(&script.path) == name.value)
+        };
+        let observe_only: Vec<String> =
+            self.config.policy.observe_only.iter().filter(known).map(|only| only.value.clone()).collect();
+        Policy::load(&scripts, &Terms {
+            vocabulary: &self.vocabulary,
+            lists: &lists,
+            counters: &counters,
+            observe_only: &observe_only,
+            always: &always(&self.vocabulary, hard),
+            bounds: self.config.policy.bounds,
+        })
+    }
+
+    fn lists(&mut self, sources: &Sources) -> Result<Vec<NamedList>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let (mut lists, mut kept) = (Vec::new(), HashMap::new());
+        for (name, List { block, .. }) in &self.config.lists {
+            let Some(data) = sources.role(name) else { continue };
+            let known = self.lists.get(name).filter(|(digest, _)| *digest == data.digest());
+            let parsed = match known {
+                Some((_, addresses)) => Ok(Arc::clone(addresses)),
+                None => IpList::parse(data.path(), data.bytes()).map(Arc::new),
+            };
+            match parsed {
+                Ok(addresses) => {
+                    kept.insert(name.clone(), (data.digest(), Arc::clone(&addresses)));
+                    lists.push(NamedList { name: name.clone(), addresses, hard: *block });
+                }
+                Err(found) => problems.extend(found),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        self.lists = kept;
+        Ok(lists)
+    }
+
+    fn geo(&mut self, sources: &Sources) -> Result<Geo, Vec<Problem>> {
+        let digest = |role| sources.role(role).map(crate::reload::sources::Data::digest);
+        let (country_digest, asn_digest) = (digest(COUNTRY), digest(ASN));
+        if let Some((country, asn, geo)) = &self.geo
+            && (*country, *asn) == (country_digest, asn_digest)
+        {
+            return Ok(geo.clone());
+        }
+        let truncation = self.config.privacy.truncation;
+        let load = |role| sources.role(role).map(|data| (data.path(), data.bytes().to_vec()));
+        let country = load(COUNTRY).map(|(path, bytes)| GeoDb::from_bytes(path, bytes, truncation)).transpose();
+        let asn = load(ASN).map(|(path, bytes)| AsnDb::from_bytes(path, bytes, truncation)).transpose();
+        match (country, asn) {
+            (Ok(country), Ok(asn)) => {
+                let geo = Geo { country: country.map(Arc::new), asn: asn.map(Arc::new) };
+                self.geo = Some((country_digest, asn_digest, geo.clone()));
+                Ok(geo)
+            }
+            (country, asn) => Err(country.err().into_iter().chain(asn.err()).collect()),
+        }
+    }
+
+    fn rulebook(&self) -> Rulebook {
+        let mut levels = Levels::default();
+        let settings = &self.config.levels;
+        for (level, LevelSetting { from, action }) in [
+            (Level::Medium, &settings.medium),
+            (Level::High, &settings.high),
+            (Level::Critical, &settings.critical),
+        ] {
+            // The configuration was refused if thresholds do not rise.
+            let _ = levels.begin(level, *from, level_action(*action));
+        }
+        let limits = self.config.countries.iter().filter_map(|(code, country)| {
+            let limit = country.limit?;
+            let name: Text = match limit.window {
+                None => COUNTRY_LIMIT.into(),
+                Some(_) => format!("{COUNTRY_LIMIT}.{code}").into(),
+            };
+            Some((*code, name, Rate::new(limit.rate).ok()?))
+        });
+        Rulebook { levels, on_error: self.config.policy.on_error, country_limits: limits.collect() }
+    }
+
+    /// Every limit that can be demanded: by scripts, levels and countries.
+    fn limit_specs(&self, policy: &Policy, rulebook: &Rulebook) -> Vec<LimitSpec> {
+        let default = self.traffic.settings().window;
+        let interval = |window: Option<std::time::Duration>| window.map_or(Ok(default), Interval::new).unwrap_or(default);
+        let spec = |name: &str, per, window| LimitSpec { name: name.to_owned(), per, window };
+        let scripts = policy.rule_sets().iter().flat_map(crate::rules::RuleSet::throttles);
+        let mut specs: Vec<LimitSpec> = scripts.map(|(reason, per)| spec(reason, per, default)).collect();
+        let settings = &self.config.levels;
+        for (level, setting) in
+            [(Level::Medium, &settings.medium), (Level::High, &settings.high), (Level::Critical, &settings.critical)]
+        {
+            if let LevelActionSetting::Throttle { per, limit } = setting.action {
+                specs.push(spec(level.limit_name(), per, interval(limit.window)));
+            }
+        }
+        for (code, name, _) in &rulebook.country_limits {
+            let window = self.config.countries.get(code).and_then(|country| country.limit?.window);
+            specs.push(spec(name, Per::Country, interval(window)));
+        }
+        specs.sort_by(|a, b| (&a.name, a.per).cmp(&(&b.name, b.per)));
+        specs.dedup();
+        specs
+    }
+
+    fn counter_specs(&self) -> Vec<CounterSpec> {
+        let default = self.traffic.settings().window;
+        let counters = self.config.counters.iter();
+        counters
+            .map(|(name, counter)| CounterSpec {
+                name: name.clone(),
+                per: counter.per,
+                window: Interval::new(counter.window).unwrap_or(default),
+            })
+            .collect()
+    }
+
+    /// Fails with the first difference of each case that is not as expected.
+    fn run_cases(&self, snapshot: &Snapshot, sources: &Sources) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        for (path, cases) in Self::cases(sources)? {
+            for case in cases {
+                let problem = match case.run(snapshot, &self.setting) {
+                    Ok((_, differences)) => differences.first().map(|difference| {
+                        let (what, expected, found) = (difference.what, &difference.expected, &difference.found);
+                        format!("case `{}` fails: {what} is `{found}`, expected `{expected}`", case.name())
+                    }),
+                    Err(error) => Some(format!("case `{}` cannot be run: {error}", case.name())),
+                };
+                let problem = problem.map(|message| Problem::error(&path, message).at(case.line(), 1));
+                problems.extend(problem.map(|problem| problem.hint("`riskgate test` shows all of it")));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+impl Build for Builder {
+    fn paths(&self) -> SourcePaths {
+        source_paths(&self.config, self.config_path.clone())
+    }
+
+    fn build(&mut self, sources: &Sources) -> Result<Built, Vec<Problem>> {
+        let mut notes = Vec::new();
+        if let Some(text) = sources.config() {
+            let config = Config::parse(text.path(), text.text()).map_err(|problems| problems.into_iter().collect::<Vec<_>>())?;
+            for section in self.config.differences(&config) {
+                let note = format!("`{section}` has changed, which takes effect at the next start");
+                notes.push(Problem::warning(text.path(), note).hint("restart to use it"));
+            }
+            let now = config.keep_fixed(&self.config);
+            let moved = source_paths(&now, self.config_path.clone()) != self.paths();
+            self.config = now;
+            if moved {
+                return Ok(Built::ReadAgain);
+            }
+        }
+        let snapshot = self.assemble(sources)?;
+        self.run_cases(&snapshot, sources)?;
+        notes.extend(snapshot.policy().warnings().iter().cloned());
+        Ok(Built::Candidate(Box::new(snapshot), notes))
+    }
+
+    fn published(&mut self, _: &Snapshot) {}
+}
+
+/// Everything that a snapshot is made from.
+pub fn source_paths(config: &Config, config_path: PathBuf) -> SourcePaths {
+    let database = |role: &str, path: &PathBuf| DataPath {
+        role: role.to_owned(),
+        kind: DataKind::Database,
+        path: path.clone(),
+    };
+    let list = |(name, list): (&String, &List)| DataPath {
+        role: name.clone(),
+        kind: DataKind::List,
+        path: list.path.clone(),
+    };
+    let country = config.geoip.country.as_ref().map(|path| database(COUNTRY, path));
+    let asn = config.geoip.asn.as_ref().map(|path| database(ASN, path));
+    let lists = config.lists.iter().map(list);
+    let files = country.into_iter().chain(asn).chain(lists).collect();
+    SourcePaths { config: Some(config_path), scripts: config.policy.scripts.clone(), files }
+}
+
+fn level_action(setting: LevelActionSetting) -> LevelAction {
+    match setting {
+        LevelActionSetting::Allow => LevelAction::Allow,
+        LevelActionSetting::Block => LevelAction::Block,
+        // The configuration holds no other rates; should one slip through, refusing is the safe side.
+        LevelActionSetting::Throttle { per, limit } => {
+            Rate::new(limit.rate).map_or(LevelAction::Block, |rate| LevelAction::Throttle { per, rate })
+        }
+    }
+}
+
+fn gather<T>(problems: &mut Vec<Problem>, result: Result<T, Vec<Problem>>) -> Option<T> {
+    result.map_err(|found| problems.extend(found)).ok()
+}

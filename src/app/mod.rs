@@ -1,0 +1,196 @@
+//! Assembly: everything shared is created here, once, and passed down.
+//!
+//! [`load`] makes what every command needs: configuration, vocabulary, traffic and a [`build::Builder`].
+//! [`run`] adds what only a running gate needs: sockets, services and the log of decisions.
+
+pub mod build;
+pub mod parts;
+mod services;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::proxy::http_proxy_service;
+use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
+use pingora::services::listening::Service;
+
+use crate::admin::Admin;
+use crate::cases::Setting;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::facts::problem::Problem;
+use crate::metrics::Metrics;
+use crate::proxy::drain::{Drain, Signals, Stop};
+use crate::proxy::origin::EchoOrigin;
+use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
+use crate::proxy::{Gate, Patience};
+use crate::record::{DecisionRecord, Recorder, Running};
+use crate::reload::watch::{Pace, Watch};
+use crate::reload::{Attention, Build, KeepUp, Live, Reloader};
+use crate::signals::{Secrets, Vocabulary};
+use crate::traffic::Traffic;
+use build::Builder;
+use parts::Upstreams;
+
+/// What every command needs.
+pub struct Loaded {
+    /// The configuration, as it was at the start.
+    pub config: Config,
+    /// Where it was read from.
+    pub config_path: PathBuf,
+    /// The clocks.
+    pub clock: Clock,
+    /// All that is counted.
+    pub traffic: Arc<Traffic>,
+    /// How described requests are judged.
+    pub setting: Setting,
+    /// Makes snapshots.
+    pub builder: Builder,
+}
+
+/// How a gate is run, besides its configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Whether the process's signals are heard.
+    pub signals: Signals,
+    /// Whether threads share their work.
+    pub scheduling: Scheduling,
+}
+
+/// A gate that is ready to run: everything is loaded, and its sockets listen.
+pub struct Ready {
+    /// Where clients connect.
+    pub listeners: Vec<SocketAddr>,
+    /// Where operators connect; `None` if that is switched off.
+    pub admin: Option<SocketAddr>,
+    /// The snapshot in use.
+    pub live: Arc<Live>,
+    /// What is worth a look, though it did not stop the start.
+    pub notes: Vec<Problem>,
+    /// Begin it, and the gate stops.
+    pub drain: Drain,
+    server: Server,
+    grace: Duration,
+    signals: Signals,
+    records: Running<Box<DecisionRecord>>,
+    /// Its private folder goes when this is dropped, after the server has stopped.
+    origin: Option<EchoOrigin>,
+}
+
+/// How long the last records are given to reach the disk.
+const FLUSH_TIME: Duration = Duration::from_secs(5);
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { signals: Signals::Heard, scheduling: Scheduling::Pinned }
+    }
+}
+
+/// Reads the configuration and makes what every command needs. Scripts, lists and databases are not read yet.
+pub fn load(config_path: &Path, vocabulary: Vocabulary) -> Result<Loaded, Vec<Problem>> {
+    let config = Config::load(config_path).map_err(|problems| problems.into_iter().collect::<Vec<_>>())?;
+    let clock = Clock::start();
+    let settings = parts::traffic_settings(&config);
+    let settings = settings.map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
+    let traffic = Arc::new(Traffic::new(settings, clock.now().tick));
+    let secrets = Secrets::new(Arc::new(parts::secret_names(&config)), Arc::new(parts::described_keys()));
+    let setting = Setting { truncation: config.privacy.truncation, secrets };
+    let (path, shared) = (config_path.to_path_buf(), Arc::clone(&traffic));
+    let builder = Builder::new(config.clone(), path.clone(), vocabulary, shared, setting.clone(), clock);
+    Ok(Loaded { config, config_path: path, clock, traffic, setting, builder })
+}
+
+/// Loads everything, binds every socket and wires the services. Nothing is served until [`Ready::run`].
+pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
+    let Loaded { config, config_path, clock, traffic, setting, builder } = loaded;
+    let fail = |message: String| vec![Problem::error(&config_path, message)];
+    let fail_all = |messages: Vec<String>| messages.into_iter().flat_map(fail).collect::<Vec<_>>();
+
+    // Watching begins before reading, so that no change falls between the two.
+    let watch = Watch::start(&builder.paths(), Pace::new(config.reload.debounce, config.reload.poll));
+    let metrics = Arc::new(Metrics::new().map_err(|error| fail(error.to_string()))?);
+    let (reloader, mut notes) = Reloader::start(builder, Arc::clone(&metrics), clock)?;
+    notes.extend(config.warnings.iter().cloned());
+    let attention = if config.reload.watch { Attention::Files } else { Attention::RequestsOnly };
+    let (keep_up, requests) = KeepUp::new(reloader, watch, attention);
+
+    let identity = Arc::new(parts::identity(&config).map_err(|error| fail(error.to_string()))?);
+    let Upstreams { list: upstreams, origin, service: echo } = parts::upstreams(&config).map_err(fail_all)?;
+    let routes = parts::routes(&config).map_err(fail_all)?;
+    let listeners = parts::listeners(&config).map_err(fail_all)?;
+    let admin_listener = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
+    let admin_listener = admin_listener.map_err(|error| fail(error.to_string()))?;
+    let (recorder, writer) = Recorder::new(parts::record_settings(&config));
+    let records = writer.start(move || clock.now()).map_err(|error| fail(error.to_string()))?;
+
+    let (live, drain) = (Arc::clone(requests.live()), Drain::new());
+    let threads = NonZeroUsize::new(config.server.threads);
+    let settings = ServerSettings { threads, scheduling: manner.scheduling, ..ServerSettings::default() };
+    let mut ready = Ready {
+        listeners: listeners.iter().map(Listener::address).collect(),
+        admin: admin_listener.as_ref().map(Listener::address),
+        live: Arc::clone(&live),
+        notes,
+        drain: drain.clone(),
+        server: settings.server(),
+        grace: config.server.grace_period,
+        signals: manner.signals,
+        records,
+        origin,
+    };
+    if let Some(listener) = admin_listener {
+        ready.add_admin(listener, Admin {
+            live: Arc::clone(&live),
+            requests: requests.clone(),
+            recorder: recorder.clone(),
+            metrics: Arc::clone(&metrics),
+            setting,
+            drain: drain.clone(),
+            token: config.admin.as_ref().and_then(|admin| admin.token.clone()),
+            decisions: config.decisions.enabled.then(|| config.decisions.path.clone()),
+        });
+    }
+    ready.server.add_service(background_service("housekeeping", services::Housekeeping {
+        clock,
+        traffic: Arc::clone(&traffic),
+        identity: Arc::clone(&identity),
+        key_rotation: config.privacy.key_rotation,
+        requests,
+        signals: manner.signals,
+    }));
+    ready.server.add_service(background_service("reload", services::Reloading::new(keep_up)));
+    let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
+    let gate = Gate { live, traffic, identity, routes, upstreams, recorder, metrics, clock, drain, patience };
+    ready.add_gate(gate, listeners, echo);
+    Ok(ready)
+}
+
+impl Ready {
+    fn add_admin(&mut self, listener: Listener, admin: Admin) {
+        let mut service = Service::new("admin".to_owned(), admin.app());
+        service.threads = Some(1);
+        self.server.add_service(Bound::new(service).tcp(listener));
+    }
+
+    fn add_gate(&mut self, gate: Gate, listeners: Vec<Listener>, echo: Option<parts::EchoService>) {
+        let service = http_proxy_service(&self.server.configuration, gate);
+        let bound = listeners.into_iter().fold(Bound::new(service), Bound::tcp);
+        self.server.add_service(bound.until(self.drain.clone()));
+        if let Some(echo) = echo {
+            self.server.add_service(echo);
+        }
+    }
+
+    /// Serves until told to stop; then requests end, and the last records are written. The error says what of the
+    /// log of decisions did not reach the disk.
+    pub fn run(self) -> Result<(), String> {
+        let stop = Stop::new(self.drain, self.grace, self.signals);
+        self.server.run(RunArgs { shutdown_signal: Box::new(stop) });
+        drop(self.origin);
+        self.records.close(FLUSH_TIME).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,101 @@
+//! What runs beside requests: time, keys, signals and reloads.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tracing::warn;
+
+use super::build::Builder;
+use super::parts::random_keys;
+use crate::clock::Clock;
+use crate::proxy::Identity;
+use crate::proxy::drain::Signals;
+use crate::reload::{KeepUp, Requests};
+use crate::traffic::Traffic;
+
+/// Moves windows on, rotates keys, and listens for SIGHUP.
+pub(super) struct Housekeeping {
+    pub(super) clock: Clock,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) key_rotation: Duration,
+    pub(super) requests: Requests,
+    pub(super) signals: Signals,
+}
+
+/// Keeps the snapshot up to date.
+pub(super) struct Reloading(Mutex<Option<KeepUp<Builder>>>);
+
+impl Reloading {
+    pub(super) fn new(keep_up: KeepUp<Builder>) -> Self {
+        Self(Mutex::new(Some(keep_up)))
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Housekeeping {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            _ = shutdown.changed() => {}
+            () = self.rotate_windows() => {}
+            () = self.rotate_keys() => {}
+            () = self.hear_hangups() => {}
+        }
+    }
+}
+
+impl Housekeeping {
+    async fn rotate_windows(&self) {
+        let mut ticks = interval(self.traffic.rotate_every());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.traffic.rotate(self.clock.now().tick);
+        }
+    }
+
+    async fn rotate_keys(&self) {
+        let mut ticks = interval_at(Instant::now() + self.key_rotation, self.key_rotation);
+        loop {
+            ticks.tick().await;
+            match random_keys() {
+                Ok(keys) => self.identity.rotate(keys),
+                Err(error) => warn!("no random keys, the old ones stay in use: {error}"),
+            }
+        }
+    }
+
+    /// SIGHUP reloads. Unheard, it would end the process.
+    async fn hear_hangups(&self) {
+        if self.signals == Signals::Ignored {
+            return std::future::pending().await;
+        }
+        match signal(SignalKind::hangup()) {
+            Ok(mut hangups) => {
+                while hangups.recv().await.is_some() {
+                    self.requests.hang_up();
+                }
+            }
+            Err(error) => warn!("SIGHUP is not heard: {error}"),
+        }
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Reloading {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let keep_up = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keep_up) = keep_up {
+            tokio::select! {
+                _ = shutdown.changed() => {}
+                () = keep_up.run() => {}
+            }
+        }
+    }
+}
