@@ -1,1 +1,139 @@
-fn main(){}
+//! What one judgement costs: the pure middle alone, and with everything around it from the parsed head to the
+//! plan, for the shipped policy and the reference policy. Times and allocations per call.
+//!
+//! `cargo bench --bench judge`; with `-- --test` every bench runs once, as a check that it works.
+
+use std::path::Path;
+
+use divan::{AllocProfiler, Bencher, black_box};
+use mimalloc::MiMalloc;
+use riskgate::app::{self, build::Builder};
+use riskgate::cases::Setting;
+use riskgate::clock::Clock;
+use riskgate::facts::client::{Keyring, PeerAddr, TrustedProxies, Truncation};
+use riskgate::facts::forwarded::ForwardHeader;
+use riskgate::facts::request::{RequestHead, Scheme};
+use riskgate::pipeline::{self, Enquiry};
+use riskgate::reload::sources::Sources;
+use riskgate::reload::{Build, Built};
+use riskgate::signals::Vocabulary;
+use riskgate::snapshot::Snapshot;
+use riskgate::traffic::{RouteKey, Traffic};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
+
+const POLICIES: [&str; 2] = ["shipped", "reference"];
+const REQUESTS: [&str; 3] = ["browser", "login", "tool"];
+
+fn main() {
+    divan::main();
+}
+
+/// The pure middle: from a context that was read to a decision.
+#[divan::bench(args = POLICIES)]
+fn judge(bencher: Bencher<'_, '_>, policy: &str) {
+    let gate = Gate::with(policy);
+    let request = parts("browser");
+    let context = gate.enrich(&request).context;
+    bencher.bench(|| pipeline::judge(&gate.snapshot, black_box(&context)));
+}
+
+/// From the parsed head to the plan: identify, enrich, judge, plan, count.
+#[divan::bench(args = REQUESTS)]
+fn whole_shipped(bencher: Bencher<'_, '_>, request: &str) {
+    whole(bencher, "shipped", request);
+}
+
+/// The same for the reference policy.
+#[divan::bench(args = REQUESTS)]
+fn whole_reference(bencher: Bencher<'_, '_>, request: &str) {
+    whole(bencher, "reference", request);
+}
+
+fn whole(bencher: Bencher<'_, '_>, policy: &str, request: &str) {
+    let gate = Gate::with(policy);
+    let request = parts(request);
+    bencher.bench(|| {
+        let enriched = gate.enrich(black_box(&request));
+        let judgement = pipeline::judge(&gate.snapshot, &enriched.context);
+        black_box(pipeline::plan(&gate.snapshot, &judgement.decision));
+        let now = gate.clock.now();
+        pipeline::count(&gate.snapshot, &enriched.subject, &judgement.decision, &gate.traffic, now);
+    });
+}
+
+/// Everything but the sockets.
+struct Gate {
+    snapshot: Snapshot,
+    traffic: Arc<Traffic>,
+    setting: Setting,
+    keys: Keyring,
+    trusted: TrustedProxies,
+    clock: Clock,
+}
+
+impl Gate {
+    fn with(policy: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        std::env::set_current_dir(root).expect("the package's folder exists");
+        let config = match policy {
+            "shipped" => root.join("conf/riskgate.toml"),
+            other => root.join("benches/load").join(other).join("riskgate.toml"),
+        };
+        let mut loaded = app::load(&config, Vocabulary::standard()).unwrap_or_else(|problems| fail(&problems));
+        let snapshot = snapshot(&mut loaded.builder, loaded.clock);
+        Self {
+            snapshot,
+            traffic: loaded.traffic,
+            setting: loaded.setting,
+            keys: Keyring::new(&Zeroizing::new([7; 32])),
+            trusted: TrustedProxies::new(vec!["127.0.0.0/8".parse().expect("a network")]),
+            clock: loaded.clock,
+        }
+    }
+
+    fn enrich(&self, parts: &http::request::Parts) -> pipeline::Enriched {
+        let head = RequestHead::read(parts, Scheme::Http);
+        let peer = PeerAddr::new(Some(([127, 0, 0, 1], 4711).into()));
+        let lines = head.headers().get_all("x-forwarded-for").iter().map(|line| line.as_bytes());
+        let ip = self.trusted.client_of(peer, ForwardHeader::XForwardedFor, lines);
+        let client = ip.identify(Truncation::default(), &self.keys);
+        let (route, now, secrets) = (RouteKey::named("default"), self.clock.now(), &self.setting.secrets);
+        let enquiry = Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets };
+        pipeline::enrich(&self.snapshot, &enquiry, &self.traffic)
+    }
+}
+
+fn snapshot(builder: &mut Builder, clock: Clock) -> Snapshot {
+    let sources = Sources::read(&builder.paths(), None, &|| clock.now().wall, &mut || ());
+    let sources = sources.unwrap_or_else(|problems| fail(&problems));
+    match builder.build(&sources).unwrap_or_else(|problems| fail(&problems)) {
+        Built::Candidate(snapshot, _) => *snapshot,
+        Built::ReadAgain => panic!("the configuration changed while it was read"),
+    }
+}
+
+fn fail<T>(problems: &[impl std::fmt::Display]) -> T {
+    panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+fn parts(kind: &str) -> http::request::Parts {
+    let (method, uri, agent, address) = match kind {
+        "browser" => ("GET", "/api/v1/orders/42?expand=lines", "Mozilla/5.0 (X11; Linux x86_64)", "8.8.8.8"),
+        "login" => ("POST", "/login", "Mozilla/5.0 (X11; Linux x86_64)", "91.198.174.192"),
+        _ => ("GET", "/admin/users", "sqlmap/1.7", "175.45.176.1"),
+    };
+    let request = http::Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("host", "api.example.com")
+        .header("user-agent", agent)
+        .header("accept", "application/json")
+        .header("accept-language", "en")
+        .header("authorization", "Bearer 3f1c2a")
+        .header("x-forwarded-for", address);
+    request.body(()).expect("a request").into_parts().0
+}

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -38,6 +38,7 @@ use crate::signals::Response;
 use drain::Drain;
 use exchange::{Exchange, Judged};
 use failure::Failure;
+use refusal::DECISION_HEADER;
 use forward::{Forwarding, Verdict};
 use upstream::Upstream;
 
@@ -151,6 +152,18 @@ impl ProxyHttp for Gate {
         let header = self.identity.header();
         Forwarding { header, node: node.as_deref(), scheme: Scheme::Http }.write(request)?;
         judged.with_verdict(|verdict: &Verdict<'_>| verdict.write(request))
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        match exchange.judged() {
+            Some(judged) => response.insert_header(DECISION_HEADER, judged.id.to_string()),
+            None => Ok(()),
+        }
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {

@@ -145,7 +145,7 @@ impl Entry for Box<DecisionRecord> {
 /// A wall time as RFC 3339 in UTC, with milliseconds.
 pub fn rfc3339(wall: Wall) -> String {
     let millis = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
+    format!("{:.3}", jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX))
 }
 
 fn short(text: &str) -> &str {

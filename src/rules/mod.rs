@@ -25,7 +25,7 @@ use crate::facts::problem::{Problem, nearest};
 use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
 use crate::traffic::Per;
 use bindings::{Bindings, Voice};
-use sandbox::Bounds;
+use sandbox::{Bounds, Library};
 
 /// One script as its author wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,11 +78,12 @@ impl Policy {
     /// Checks and compiles scripts, in the order given. All problems of all scripts are reported at once.
     pub fn load(scripts: &[Script], terms: &Terms<'_>) -> Result<Self, Vec<Problem>> {
         let bindings = Arc::new(Bindings::new(terms.vocabulary, terms.counters));
+        let library = Library::new();
         let mut problems = unknown_observe_only(scripts, terms.observe_only);
         let (mut rule_sets, mut warnings) = (Vec::new(), Vec::new());
         let mut keys: BTreeSet<Key> = terms.always.iter().cloned().collect();
         for script in scripts {
-            match RuleSet::load(script, &bindings, terms) {
+            match RuleSet::load(script, &library, &bindings, terms) {
                 Ok((rule_set, checked)) => {
                     keys.extend(checked.keys);
                     warnings.extend(checked.warnings);
@@ -147,10 +148,11 @@ impl Policy {
 impl RuleSet {
     fn load(
         script: &Script,
+        library: &Library,
         bindings: &Arc<Bindings>,
         terms: &Terms<'_>,
     ) -> Result<(Self, check::Checked), Vec<Problem>> {
-        let mut engine = sandbox::engine(&terms.bounds, bindings);
+        let mut engine = sandbox::engine(library, &terms.bounds, bindings);
         let parsed = parse::parse(script, &engine)?;
         let checked = check::check(&parsed, terms)?;
         let name = name_of(&script.path);

@@ -51,18 +51,51 @@ impl Default for Bounds {
     }
 }
 
-/// An engine that knows the pure functions of the language, `req`, `res` and `risk`.
-pub(super) fn engine(bounds: &Bounds, bindings: &std::sync::Arc<Bindings>) -> Engine {
+/// The pure functions of the language. Making them takes a while, so all engines of a policy share them.
+pub(super) struct Library {
+    arithmetic: ArithmeticPackage,
+    logic: LogicPackage,
+    math: BasicMathPackage,
+    iterators: BasicIteratorPackage,
+    closures: BasicFnPackage,
+    strings: BasicStringPackage,
+    more_strings: MoreStringPackage,
+    arrays: BasicArrayPackage,
+    maps: BasicMapPackage,
+}
+
+impl Library {
+    pub(super) fn new() -> Self {
+        Self {
+            arithmetic: ArithmeticPackage::new(),
+            logic: LogicPackage::new(),
+            math: BasicMathPackage::new(),
+            iterators: BasicIteratorPackage::new(),
+            closures: BasicFnPackage::new(),
+            strings: BasicStringPackage::new(),
+            more_strings: MoreStringPackage::new(),
+            arrays: BasicArrayPackage::new(),
+            maps: BasicMapPackage::new(),
+        }
+    }
+
+    fn register_into(&self, engine: &mut Engine) {
+        self.arithmetic.register_into_engine(engine);
+        self.logic.register_into_engine(engine);
+        self.math.register_into_engine(engine);
+        self.iterators.register_into_engine(engine);
+        self.closures.register_into_engine(engine);
+        self.strings.register_into_engine(engine);
+        self.more_strings.register_into_engine(engine);
+        self.arrays.register_into_engine(engine);
+        self.maps.register_into_engine(engine);
+    }
+}
+
+/// An engine that knows the library, `req`, `res` and `risk`.
+pub(super) fn engine(library: &Library, bounds: &Bounds, bindings: &std::sync::Arc<Bindings>) -> Engine {
     let mut engine = Engine::new_raw();
-    ArithmeticPackage::new().register_into_engine(&mut engine);
-    LogicPackage::new().register_into_engine(&mut engine);
-    BasicMathPackage::new().register_into_engine(&mut engine);
-    BasicIteratorPackage::new().register_into_engine(&mut engine);
-    BasicFnPackage::new().register_into_engine(&mut engine);
-    BasicStringPackage::new().register_into_engine(&mut engine);
-    MoreStringPackage::new().register_into_engine(&mut engine);
-    BasicArrayPackage::new().register_into_engine(&mut engine);
-    BasicMapPackage::new().register_into_engine(&mut engine);
+    library.register_into(&mut engine);
     for symbol in ["eval", "Fn", "call", "is_shared"] {
         engine.disable_symbol(symbol);
     }
