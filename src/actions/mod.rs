@@ -103,7 +103,7 @@ pub enum Phase {
 }
 
 /// One verb: its name, parameters and meaning, and how it turns arguments into a [`Say`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Verb {
     /// The method's name.
     pub name: &'static str,

@@ -38,7 +38,7 @@ pub enum Spoken {
 }
 
 /// Why a script failed while it ran.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ScriptError {
     /// What happened, for the script's author.
     pub message: String,

@@ -7,6 +7,7 @@
 
 mod bindings;
 mod check;
+mod compile;
 pub mod functions;
 mod parse;
 pub mod sandbox;
@@ -25,6 +26,9 @@ use crate::facts::problem::{Problem, nearest};
 use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
 use crate::traffic::Per;
 use bindings::{Bindings, Voice};
+use check::Checked;
+use compile::{Kept, Program};
+use parse::Parsed;
 use sandbox::{Bounds, Library};
 
 /// One script as its author wrote it.
@@ -59,6 +63,17 @@ pub struct Policy {
     needs: Arc<Needs>,
     response_needs: Arc<Needs>,
     warnings: Vec<Problem>,
+    counters: Vec<String>,
+    bounds: Bounds,
+}
+
+/// How a script is run. Both ways mean the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Compiled, where the script could be.
+    Compiled,
+    /// By the interpreter: slower, and the oracle of what is right.
+    Interpreted,
 }
 
 /// One script: one rule set.
@@ -68,6 +83,7 @@ pub struct RuleSet {
     mode: Mode,
     engine: Engine,
     ast: AST,
+    program: Result<Program, Kept>,
     observes: bool,
     functions: Vec<String>,
     reasons: BTreeSet<String>,
@@ -80,14 +96,17 @@ impl Policy {
         let bindings = Arc::new(Bindings::new(terms.vocabulary, terms.counters));
         let library = Library::new();
         let mut problems = unknown_observe_only(scripts, terms.observe_only);
-        let (mut rule_sets, mut warnings) = (Vec::new(), Vec::new());
+        let (mut loaded, mut warnings) = (Vec::new(), Vec::new());
         let mut keys: BTreeSet<Key> = terms.always.iter().cloned().collect();
         for script in scripts {
-            match RuleSet::load(script, &library, &bindings, terms) {
-                Ok((rule_set, checked)) => {
-                    keys.extend(checked.keys);
-                    warnings.extend(checked.warnings);
-                    rule_sets.push(rule_set);
+            let engine = sandbox::engine(&library, &terms.bounds, &bindings);
+            let parsed = parse::parse(script, &engine);
+            let checked = parsed.and_then(|parsed| Ok((check::check(&parsed, terms)?, parsed)));
+            match checked {
+                Ok((mut checked, parsed)) => {
+                    keys.append(&mut checked.keys);
+                    warnings.append(&mut checked.warnings);
+                    loaded.push((engine, parsed, checked));
                 }
                 Err(found) => problems.extend(found),
             }
@@ -97,7 +116,10 @@ impl Policy {
         }
         let needs = |root| Arc::new(Needs::new(terms.vocabulary, root, keys.iter().cloned()));
         let (needs, response_needs) = (needs(Root::Request), needs(Root::Response));
-        Ok(Self { bindings, rule_sets, needs, response_needs, warnings })
+        let rule_set = |(engine, parsed, checked)| RuleSet::new(engine, parsed, checked, terms, &needs);
+        let rule_sets = loaded.into_iter().map(rule_set).collect();
+        let (counters, bounds) = (terms.counters.to_vec(), terms.bounds);
+        Ok(Self { bindings, rule_sets, needs, response_needs, warnings, counters, bounds })
     }
 
     /// The request signals that the policy reads.
@@ -117,9 +139,14 @@ impl Policy {
 
     /// Asks every rule set, until one trusts the request.
     pub fn evaluate(&self, context: &RequestContext) -> Evaluation {
+        self.evaluate_by(Way::Compiled, context)
+    }
+
+    /// Asks every rule set in a certain way, which makes no difference but speed.
+    pub fn evaluate_by(&self, way: Way, context: &RequestContext) -> Evaluation {
         let mut evaluation = Evaluation::default();
         for rule_set in &self.rule_sets {
-            let outcome = rule_set.assess(self, context);
+            let outcome = rule_set.assess(self, way, context);
             let trusts = outcome.mode == Mode::Enforce && trusts(&outcome.spoken);
             evaluation.push(outcome);
             if trusts {
@@ -146,32 +173,23 @@ impl Policy {
 }
 
 impl RuleSet {
-    fn load(
-        script: &Script,
-        library: &Library,
-        bindings: &Arc<Bindings>,
-        terms: &Terms<'_>,
-    ) -> Result<(Self, check::Checked), Vec<Problem>> {
-        let mut engine = sandbox::engine(library, &terms.bounds, bindings);
-        let parsed = parse::parse(script, &engine)?;
-        let checked = check::check(&parsed, terms)?;
-        let name = name_of(&script.path);
+    fn new(mut engine: Engine, parsed: Parsed<'_>, checked: Checked, terms: &Terms<'_>, needs: &Needs) -> Self {
+        let name = name_of(&parsed.script.path);
         let observed = terms.observe_only.iter().any(|only| *only == name);
-        let rule_set = Self {
+        let program = compile::compile(&parsed, terms.vocabulary, needs);
+        sandbox::know_constants(&mut engine, parsed.constants.clone());
+        Self {
             mode: if observed { Mode::Observe } else { Mode::Enforce },
             name: name.into(),
-            path: script.path.clone(),
+            path: parsed.script.path.clone(),
             observes: parsed.function("observe", 3).is_some(),
             functions: parsed.signatures(),
-            reasons: checked.reasons.clone(),
-            throttles: checked.throttles.clone(),
+            reasons: checked.reasons,
+            throttles: checked.throttles,
             ast: parsed.ast,
-            engine: {
-                sandbox::know_constants(&mut engine, parsed.constants);
-                engine
-            },
-        };
-        Ok((rule_set, checked))
+            program,
+            engine,
+        }
     }
 
     /// Its name: the script's file name without `.rhai`.
@@ -194,6 +212,11 @@ impl RuleSet {
         &self.functions
     }
 
+    /// What keeps it interpreted: the construct, its line and column. `None` if it is compiled.
+    pub fn kept(&self) -> Option<(&str, usize, usize)> {
+        self.program.as_ref().err().map(|kept| (kept.construct.as_str(), kept.line, kept.column))
+    }
+
     /// Every reason id it can give.
     pub fn reasons(&self) -> impl Iterator<Item = &str> {
         self.reasons.iter().map(String::as_str)
@@ -204,7 +227,12 @@ impl RuleSet {
         self.throttles.iter().map(|(reason, per)| (reason.as_str(), *per))
     }
 
-    fn assess(&self, policy: &Policy, context: &RequestContext) -> RuleOutcome {
+    fn assess(&self, policy: &Policy, way: Way, context: &RequestContext) -> RuleOutcome {
+        if let (Way::Compiled, Ok(program)) = (way, &self.program) {
+            let spoken = program.assess(context, &policy.counters, &policy.bounds);
+            let spoken = spoken.map_or_else(Spoken::Failed, Spoken::Whole);
+            return RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken };
+        }
         let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Assess);
         let ended = sandbox::call(&self.engine, &self.ast, "assess", (request, voice.clone()));
         self.outcome(ended, &voice)

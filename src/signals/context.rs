@@ -81,6 +81,13 @@ impl Needs {
         self.keys.iter().any(named)
     }
 
+    /// Where a context keeps the value of a signal with an argument; `None` if it is no need.
+    pub fn slot(&self, signal: usize, argument: &str) -> Option<usize> {
+        let (start, end) = *self.ranges.get(signal)?;
+        let at = self.keys.get(start..end)?.iter().position(|key| key.argument == argument)?;
+        Some(start + at)
+    }
+
     /// Reads every need.
     pub fn read(self: &Arc<Self>, facts: &Facts<'_>) -> RequestContext {
         let value = |key: &Key| self.signals.get(key.signal).map(|signal| (signal.read)(facts, &key.argument));
@@ -124,6 +131,11 @@ impl RequestContext {
         };
         let empty = || needs.signals.get(signal).map(|signal| signal.kind.empty());
         table.get(argument).cloned().or_else(empty)
+    }
+
+    /// The value in a slot; see [`Needs::slot`].
+    pub fn slot(&self, slot: usize) -> Option<&Value> {
+        self.0.values.get(slot)
     }
 
     /// Every value by its name, in order.

@@ -1,6 +1,6 @@
 //! The types of expressions, and what is wrong with them.
 
-use rhai::{Dynamic, Expr, FnCallExpr, FnPtr, Position};
+use rhai::{ASTFlags, Dynamic, Expr, FnCallExpr, FnPtr, Position};
 
 use super::{Checker, Kind, Type};
 use crate::facts::problem::nearest;
@@ -34,10 +34,10 @@ impl Checker<'_> {
                 let base = self.expression(&sides.lhs);
                 self.chain(base, &sides.rhs)
             }
-            Expr::Index(sides, ..) => {
+            Expr::Index(sides, flags, _) => {
                 let base = self.expression(&sides.lhs);
                 self.not_live(base, sides.lhs.position());
-                self.index(&sides.rhs)
+                self.index(&sides.rhs, *flags)
             }
             Expr::And(sides, _) | Expr::Or(sides, _) => {
                 sides.iter().for_each(|side| self.condition(side));
@@ -98,18 +98,20 @@ impl Checker<'_> {
                 let base = self.chain(base, &sides.lhs);
                 self.chain(base, &sides.rhs)
             }
-            Expr::Index(sides, ..) => {
+            Expr::Index(sides, flags, _) => {
                 let base = self.chain(base, &sides.lhs);
                 self.not_live(base, sides.lhs.position());
-                self.index(&sides.rhs)
+                self.index(&sides.rhs, *flags)
             }
             other => self.expression(other),
         }
     }
 
-    /// What follows an opening bracket: an index, perhaps followed by more links.
-    fn index(&mut self, link: &Expr) -> Type {
-        if let Expr::Dot(sides, ..) | Expr::Index(sides, ..) = link {
+    /// What follows an opening bracket: an index, and more links unless the flags say that the chain ends with it.
+    fn index(&mut self, link: &Expr, flags: ASTFlags) -> Type {
+        if let Expr::Dot(sides, ..) | Expr::Index(sides, ..) = link
+            && !flags.intersects(ASTFlags::BREAK)
+        {
             self.value(&sides.lhs);
             return self.chain(Type::Any, &sides.rhs);
         }

@@ -45,7 +45,12 @@ impl Checker<'_> {
         for arg in args {
             self.value(arg);
         }
-        if parsed.function(name, args.len()).is_some() {
+        // In a function that nothing calls, a parameter may be meant as `req`, whatever its name.
+        let of_an_object = || {
+            let mut leaves = self.terms.vocabulary.signals().iter().map(Signal::leaf);
+            leaves.any(|leaf| leaf == name) || VERBS.iter().any(|verb| verb.name == name)
+        };
+        if parsed.function(name, args.len()).is_some() || (base == Type::Any && of_an_object()) {
             return Type::Any;
         }
         self.known_function(name, args.len(), position)

@@ -92,6 +92,8 @@ fn names_are_found_wherever_they_hide() {
         "#{ a: req.nope }",
         "nope(req)",
         "return req.nope;",
+        "#{ a: 1 }[req.nope]",
+        "let m = #{ a: 1 }; m[req.path].nope(1)",
         "let r = req; r.nope",
     ] {
         let found = problems(body);

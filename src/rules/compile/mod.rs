@@ -1,0 +1,106 @@
+//! The policy compiler: a script's syntax tree becomes a program that runs at native speed.
+//!
+//! It covers what policies are made of. A script with anything else runs in the interpreter, with the same
+//! meaning; [`Kept`] says what kept it there. The interpreter is the oracle: property tests hold both against each other.
+
+mod calls;
+mod lower;
+mod merge;
+mod node;
+mod operators;
+#[cfg(test)]
+mod oracle;
+mod run;
+
+use std::cell::RefCell;
+
+use bumpalo::Bump;
+
+use super::parse::Parsed;
+use super::sandbox::Bounds;
+use crate::actions::{Phase, Say};
+use crate::decision::ScriptError;
+use crate::signals::{Needs, RequestContext, Root, Vocabulary};
+pub(super) use lower::Kept;
+use lower::{Lowering, Passed};
+use node::Body;
+use run::{Frame, Halt, Val};
+
+/// A compiled script.
+#[derive(Debug)]
+pub(super) struct Program {
+    functions: Box<[Body]>,
+    assess: usize,
+}
+
+/// What texts a program makes live here until the call ends.
+const ARENA: usize = 16 * 1024;
+/// More memory than this is given back after a call.
+const LARGE_ARENA: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Bump> = RefCell::new(Bump::with_capacity(ARENA));
+}
+
+/// Compiles `assess`, or says what keeps the script interpreted.
+pub(super) fn compile(parsed: &Parsed<'_>, vocabulary: &Vocabulary, needs: &Needs) -> Result<Program, Kept> {
+    let mut lowering = Lowering::new(parsed, vocabulary, needs);
+    let nothing = || lower::kept("no `assess`", rhai::Position::NONE);
+    let assess = parsed.function("assess", 2).ok_or_else(nothing)?;
+    let passed = [Passed::Object(Root::Request, ""), Passed::Risk(Phase::Assess)];
+    let assess = lowering.function(assess, &passed)?;
+    let functions: Option<Box<[Body]>> = lowering.bodies.into_iter().collect();
+    Ok(Program { functions: functions.ok_or_else(nothing)?, assess })
+}
+
+impl Program {
+    /// Judges a request.
+    pub(super) fn assess(
+        &self,
+        context: &RequestContext,
+        counters: &[String],
+        bounds: &Bounds,
+    ) -> Result<Vec<Say>, ScriptError> {
+        SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+            Ok(mut arena) => {
+                let result = self.run(context, counters, bounds, &arena);
+                if arena.allocated_bytes() > LARGE_ARENA {
+                    *arena = Bump::with_capacity(ARENA);
+                } else {
+                    arena.reset();
+                }
+                result
+            }
+            // Nothing that runs inside a program judges again; should it ever, it gets an arena of its own.
+            Err(_) => self.run(context, counters, bounds, &Bump::new()),
+        })
+    }
+
+    fn run(
+        &self,
+        context: &RequestContext,
+        counters: &[String],
+        bounds: &Bounds,
+        arena: &Bump,
+    ) -> Result<Vec<Say>, ScriptError> {
+        let Some(body) = self.functions.get(self.assess) else { return Ok(Vec::new()) };
+        let mut frame = Frame {
+            functions: &self.functions,
+            request: context,
+            counters,
+            bounds,
+            arena,
+            locals: bumpalo::vec![in arena; Val::Unit; body.locals],
+            base: 0,
+            depth: 0,
+            operations: 0,
+            returned: Val::Unit,
+            said: Vec::new(),
+            error: None,
+        };
+        match frame.eval(&body.node) {
+            Ok(_) | Err(Halt::Return | Halt::Allowed | Halt::Break | Halt::Continue) => Ok(frame.said),
+            Err(Halt::Failed) => Err(frame.error.unwrap_or_default()),
+        }
+    }
+}

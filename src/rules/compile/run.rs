@@ -1,0 +1,524 @@
+//! Running a program: each node to its value, with the meaning that the interpreter gives it.
+//!
+//! Texts are borrowed from the request, from the program, or from an arena that is emptied after each call, so a
+//! judgement that hits nothing allocates nothing. A condition goes through [`Frame::test`], which never makes a
+//! value of it.
+
+use bumpalo::Bump;
+use bumpalo::collections::Vec as ArenaVec;
+
+use super::node::{Arithmetic, Body, Comparison, Constant, Function, Items, Node, Place, Switch, TextTest, Unary};
+use super::operators;
+use crate::actions::{Given, Say, Verb};
+use crate::decision::ScriptError;
+use crate::rules::sandbox::Bounds;
+use crate::signals::{RequestContext, Value};
+
+/// A value while a program runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Val<'e> {
+    Unit,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(&'e str),
+}
+
+/// Why a node has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// `return`; the value is in [`Frame::returned`].
+    Return,
+    Break,
+    Continue,
+    /// The request is trusted.
+    Allowed,
+    /// The script failed; why is in [`Frame::error`].
+    Failed,
+}
+
+/// What a script sees of the world, and what it has said.
+pub(super) struct Frame<'e> {
+    pub(super) functions: &'e [Body],
+    pub(super) request: &'e RequestContext,
+    pub(super) counters: &'e [String],
+    pub(super) bounds: &'e Bounds,
+    pub(super) arena: &'e Bump,
+    pub(super) locals: ArenaVec<'e, Val<'e>>,
+    pub(super) base: usize,
+    pub(super) depth: usize,
+    pub(super) operations: u64,
+    pub(super) returned: Val<'e>,
+    pub(super) said: Vec<Say>,
+    pub(super) error: Option<ScriptError>,
+}
+
+pub(super) type Found<T> = Result<T, Halt>;
+
+impl<'e> Frame<'e> {
+    /// Whether a condition holds.
+    pub(super) fn test(&mut self, node: &'e Node) -> Found<bool> {
+        match node {
+            Node::Constant(Constant::Bool(value)) => Ok(*value),
+            Node::Not(of) => Ok(!self.test(of)?),
+            Node::And(all) => {
+                for one in all {
+                    if !self.test(one)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Node::Or(any) => {
+                for one in any {
+                    if self.test(one)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Node::TextIs { text, is, negated } => {
+                let equal = matches!(self.eval(text)?, Val::Text(text) if *text == **is);
+                Ok(equal != *negated)
+            }
+            Node::IntCompares { how, number, with } => {
+                let left = self.eval(number)?;
+                Ok(match left {
+                    Val::Int(left) => operators::order(*how, left.cmp(with)),
+                    left => operators::compare(*how, left, Val::Int(*with)),
+                })
+            }
+            Node::Compare { how, sides } => {
+                let (left, right) = (self.eval(&sides.0)?, self.eval(&sides.1)?);
+                Ok(operators::compare(*how, left, right))
+            }
+            Node::InTexts { item, set } => Ok(matches!(self.eval(item)?, Val::Text(text) if set.contains(text))),
+            Node::InInts { item, set } => Ok(match self.eval(item)? {
+                Val::Int(number) => set.contains(&number),
+                // A float is in a list of integers if it equals one of them.
+                Val::Float(number) => set.iter().any(|known| operators::floats(Comparison::Equal, *known as f64, number)),
+                Val::Unit | Val::Bool(_) | Val::Text(_) => false,
+            }),
+            Node::InRange { item, from, to, inclusive } => Ok(match self.eval(item)? {
+                Val::Int(number) => *from <= number && (number < *to || (*inclusive && number == *to)),
+                Val::Unit | Val::Bool(_) | Val::Float(_) | Val::Text(_) => false,
+            }),
+            Node::InText { test, sides, place } => self.in_text(*test, sides, *place),
+            Node::ContainsAny { text, any, place } => match self.eval(text)? {
+                Val::Text(text) => Ok(any.is_match(text)),
+                other => self.no_function("contains", &[other, Val::Text("")], *place),
+            },
+            Node::Holds { items, local, body, for_all } => self.holds(items, *local, body, *for_all),
+            other => match self.eval(other)? {
+                Val::Bool(value) => Ok(value),
+                // The check at load has seen to it that conditions are boolean, as far as it can be known.
+                found => self.fail(operators::not_boolean(found), Place::default()),
+            },
+        }
+    }
+
+    /// The value of a node.
+    pub(super) fn eval(&mut self, node: &'e Node) -> Found<Val<'e>> {
+        match node {
+            Node::Constant(constant) => Ok(constant.value()),
+            Node::Local(slot) => Ok(self.locals.get(self.base + slot).copied().unwrap_or(Val::Unit)),
+            Node::Signal(slot) => Ok(self.request.slot(*slot).map_or(Val::Unit, Val::of)),
+            Node::Named { signal, lower, name } => self.named(*signal, *lower, name),
+            Node::Not(_)
+            | Node::And(_)
+            | Node::Or(_)
+            | Node::Compare { .. }
+            | Node::TextIs { .. }
+            | Node::IntCompares { .. }
+            | Node::InTexts { .. }
+            | Node::InInts { .. }
+            | Node::InRange { .. }
+            | Node::InText { .. }
+            | Node::ContainsAny { .. }
+            | Node::Holds { .. } => self.test(node).map(Val::Bool),
+            Node::Arithmetic { how, sides, place } => self.arithmetic(*how, sides, *place),
+            Node::Unary { how, of, place } => {
+                let of = self.eval(of)?;
+                self.unary(*how, of, *place)
+            }
+            Node::Function { how, of, place } => self.function(*how, of, *place),
+            Node::Interpolate(parts, place) => self.interpolate(parts, *place),
+            Node::MapGet { map, key, place } => match self.eval(key)? {
+                Val::Text(key) => Ok(map.get(key).map_or(Val::Unit, Constant::value)),
+                _ => self.fail("a map is read with a string".to_owned(), *place),
+            },
+            Node::Coalesce(of) => self.coalesce(of),
+            Node::Block(nodes) => self.block(nodes),
+            Node::Set(slot, value) => {
+                let value = self.eval(value)?;
+                if let Some(local) = self.locals.get_mut(self.base + slot) {
+                    *local = value;
+                }
+                Ok(Val::Unit)
+            }
+            Node::If { condition, then, otherwise } => {
+                if self.test(condition)? { self.eval(then) } else { self.eval(otherwise) }
+            }
+            Node::Switch(switch) => self.switch(switch),
+            Node::While { condition, body, place } => self.repeat(condition.as_deref(), body, *place),
+            Node::For { item, counter, items, body, place } => self.each(*item, *counter, items, body, *place),
+            Node::Return(value) => {
+                self.returned = match value {
+                    Some(value) => self.eval(value)?,
+                    None => Val::Unit,
+                };
+                Err(Halt::Return)
+            }
+            Node::Break => Err(Halt::Break),
+            Node::Continue => Err(Halt::Continue),
+            Node::Call { function, args, place } => self.call(*function, args, *place),
+            Node::SayConstant { say, place } => self.heard(Ok((**say).clone()), *place),
+            Node::Say { verb, args, place } => self.say(verb, args, *place),
+        }
+    }
+
+    fn block(&mut self, nodes: &'e [Node]) -> Found<Val<'e>> {
+        let mut last = Val::Unit;
+        for node in nodes {
+            last = self.eval(node)?;
+        }
+        Ok(last)
+    }
+
+    fn named(&mut self, signal: usize, lower: bool, name: &'e Node) -> Found<Val<'e>> {
+        let Val::Text(name) = self.eval(name)? else {
+            return self.fail("a signal is named by a string".to_owned(), Place::default());
+        };
+        let name = if lower { self.arena.alloc_str(&name.to_ascii_lowercase()) } else { name };
+        let value = self.request.value(signal, name);
+        match value {
+            Some(Value::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text))),
+            Some(Value::Bool(value)) => Ok(Val::Bool(value)),
+            Some(Value::Int(value)) => Ok(Val::Int(value)),
+            Some(Value::Float(value)) => Ok(Val::Float(value)),
+            Some(Value::Table(_)) | None => {
+                self.fail("this is not a signal that was read for this request".to_owned(), Place::default())
+            }
+        }
+    }
+
+    fn in_text(&mut self, test: TextTest, sides: &'e (Node, Node), place: Place) -> Found<bool> {
+        let (text, part) = (self.eval(&sides.0)?, self.eval(&sides.1)?);
+        let (Val::Text(text), Val::Text(part)) = (text, part) else {
+            return self.no_function(test.name(), &[text, part], place);
+        };
+        Ok(match test {
+            TextTest::Contains => text.contains(part),
+            TextTest::StartsWith => text.starts_with(part),
+            TextTest::EndsWith => text.ends_with(part),
+        })
+    }
+
+    fn holds(&mut self, items: &'e [Constant], local: usize, body: &'e Node, for_all: bool) -> Found<bool> {
+        for item in items {
+            self.work(Place::default())?;
+            self.set(local, item.value());
+            let value = match self.eval(body) {
+                Err(Halt::Return) => self.returned,
+                other => other?,
+            };
+            if (value == Val::Bool(true)) != for_all {
+                return Ok(!for_all);
+            }
+        }
+        Ok(for_all)
+    }
+
+    fn arithmetic(&mut self, how: Arithmetic, sides: &'e (Node, Node), place: Place) -> Found<Val<'e>> {
+        let (left, right) = (self.eval(&sides.0)?, self.eval(&sides.1)?);
+        if let (Arithmetic::Add, Val::Text(_), _) | (Arithmetic::Add, _, Val::Text(_)) = (how, left, right) {
+            return self.join(&[left, right], place);
+        }
+        operators::calculate(how, left, right).or_else(|message| match message {
+            Some(message) => self.fail(message, place),
+            None => self.no_function(how.symbol(), &[left, right], place),
+        })
+    }
+
+    fn interpolate(&mut self, parts: &'e [Node], place: Place) -> Found<Val<'e>> {
+        let mut values = ArenaVec::with_capacity_in(parts.len(), self.arena);
+        for part in parts {
+            values.push(self.eval(part)?);
+        }
+        self.join(&values, place)
+    }
+
+    /// The texts of values, one after the other.
+    fn join(&mut self, values: &[Val<'e>], place: Place) -> Found<Val<'e>> {
+        let mut text = bumpalo::collections::String::new_in(self.arena);
+        for value in values {
+            operators::write(*value, &mut text);
+        }
+        self.sized(text.into_bump_str(), place)
+    }
+
+    /// A new text, if it is not too long.
+    pub(super) fn sized(&mut self, text: &'e str, place: Place) -> Found<Val<'e>> {
+        if text.len() > self.bounds.string {
+            return self.fail("length of string too large".to_owned(), place);
+        }
+        Ok(Val::Text(text))
+    }
+
+    fn coalesce(&mut self, of: &'e [Node]) -> Found<Val<'e>> {
+        let mut last = Val::Unit;
+        for node in of {
+            last = self.eval(node)?;
+            if last != Val::Unit {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    fn switch(&mut self, switch: &'e Switch) -> Found<Val<'e>> {
+        let subject = self.eval(&switch.subject)?;
+        let none: &[usize] = &[];
+        let exact: &'e [usize] = match subject {
+            Val::Text(text) => switch.texts.get(text).map_or(none, |cases| cases),
+            Val::Int(number) => switch.ints.get(&number).map_or(none, |cases| cases),
+            Val::Bool(value) => switch.bools.get(usize::from(value)).map_or(none, |cases| cases),
+            Val::Unit | Val::Float(_) => none,
+        };
+        for case in exact.iter().filter_map(|case| switch.cases.get(*case)) {
+            if self.applies(case.condition.as_ref())? {
+                return self.eval(&case.then);
+            }
+        }
+        for (from, to, inclusive, case) in &switch.ranges {
+            let within = operators::within(subject, *from, *to, *inclusive);
+            let Some(case) = switch.cases.get(*case).filter(|_| within) else { continue };
+            if self.applies(case.condition.as_ref())? {
+                return self.eval(&case.then);
+            }
+        }
+        let default = switch.default.and_then(|case| switch.cases.get(case));
+        default.map_or(Ok(Val::Unit), |case| self.eval(&case.then))
+    }
+
+    fn applies(&mut self, condition: Option<&'e Node>) -> Found<bool> {
+        condition.map_or(Ok(true), |condition| self.test(condition))
+    }
+
+    fn repeat(&mut self, condition: Option<&'e Node>, body: &'e Node, place: Place) -> Found<Val<'e>> {
+        while self.applies(condition)? {
+            self.work(place)?;
+            match self.eval(body) {
+                Ok(_) | Err(Halt::Continue) => {}
+                Err(Halt::Break) => break,
+                Err(halt) => return Err(halt),
+            }
+        }
+        Ok(Val::Unit)
+    }
+
+    fn each(
+        &mut self,
+        item: usize,
+        counter: Option<usize>,
+        items: &'e Items,
+        body: &'e Node,
+        place: Place,
+    ) -> Found<Val<'e>> {
+        match items {
+            Items::Constants(constants) => {
+                for (at, constant) in constants.iter().enumerate() {
+                    if !self.turn(item, counter, constant.value(), at, body, place)? {
+                        break;
+                    }
+                }
+            }
+            Items::Range(ends, inclusive) => {
+                let (from, to) = (self.eval(&ends.0)?, self.eval(&ends.1)?);
+                let (Val::Int(from), Val::Int(to)) = (from, to) else {
+                    return self.no_function("..", &[from, to], place);
+                };
+                let end = if *inclusive { to.checked_add(1) } else { Some(to) };
+                // A range up to the largest integer ends by the bound on operations long before.
+                for (at, number) in (from..end.unwrap_or(i64::MAX)).enumerate() {
+                    if !self.turn(item, counter, Val::Int(number), at, body, place)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Val::Unit)
+    }
+
+    /// One turn of a `for`; whether it goes on.
+    fn turn(
+        &mut self,
+        item: usize,
+        counter: Option<usize>,
+        value: Val<'e>,
+        at: usize,
+        body: &'e Node,
+        place: Place,
+    ) -> Found<bool> {
+        self.work(place)?;
+        self.set(item, value);
+        if let Some(counter) = counter {
+            self.set(counter, Val::Int(i64::try_from(at).unwrap_or(i64::MAX)));
+        }
+        match self.eval(body) {
+            Ok(_) | Err(Halt::Continue) => Ok(true),
+            Err(Halt::Break) => Ok(false),
+            Err(halt) => Err(halt),
+        }
+    }
+
+    fn call(&mut self, function: usize, args: &'e [(usize, Node)], place: Place) -> Found<Val<'e>> {
+        let Some(body) = self.functions.get(function) else { return Ok(Val::Unit) };
+        self.work(place)?;
+        if self.depth >= self.bounds.call_depth {
+            return self.fail("stack overflow".to_owned(), place);
+        }
+        let mut values = ArenaVec::with_capacity_in(args.len(), self.arena);
+        for (slot, arg) in args {
+            values.push((*slot, self.eval(arg)?));
+        }
+        let (outer, len) = (self.base, self.locals.len());
+        (self.base, self.depth) = (len, self.depth + 1);
+        self.locals.resize(len + body.locals, Val::Unit);
+        for (slot, value) in values {
+            self.set(slot, value);
+        }
+        let result = match self.eval(&body.node) {
+            Err(Halt::Return) => Ok(self.returned),
+            other => other,
+        };
+        self.locals.truncate(len);
+        (self.base, self.depth) = (outer, self.depth - 1);
+        result
+    }
+
+    fn say(&mut self, verb: &'static Verb, args: &'e [Node], place: Place) -> Found<Val<'e>> {
+        let mut given = Vec::with_capacity(args.len());
+        for arg in args {
+            given.push(self.eval(arg)?.given());
+        }
+        self.heard((verb.say)(&given), place)
+    }
+
+    fn heard(&mut self, say: Result<Say, String>, place: Place) -> Found<Val<'e>> {
+        let say = match say {
+            Ok(say) => say,
+            Err(message) => return self.fail(format!("runtime error: {message}"), place),
+        };
+        if let Say::Count { counter } = &say
+            && !self.counters.iter().any(|known| known == counter.as_str())
+        {
+            let message = format!("runtime error: unknown counter `{counter}`: declare it in `[counters]`");
+            return self.fail(message, place);
+        }
+        let trusted = matches!(say, Say::Allow { .. });
+        self.said.push(say);
+        if trusted { Err(Halt::Allowed) } else { Ok(Val::Unit) }
+    }
+
+    /// Counts one operation.
+    fn work(&mut self, place: Place) -> Found<()> {
+        self.operations += 1;
+        if self.operations > self.bounds.operations {
+            let most = self.bounds.operations;
+            return self.fail(format!("does more than {most} operations: is a loop endless?"), place);
+        }
+        Ok(())
+    }
+
+    pub(super) fn set(&mut self, slot: usize, value: Val<'e>) {
+        if let Some(local) = self.locals.get_mut(self.base + slot) {
+            *local = value;
+        }
+    }
+
+    /// Ends the script with an error.
+    pub(super) fn fail<T>(&mut self, message: String, place: Place) -> Found<T> {
+        self.error = Some(ScriptError { message, line: place.line.into(), column: place.column.into() });
+        Err(Halt::Failed)
+    }
+
+    /// There is no such function for values of these types.
+    pub(super) fn no_function<T>(&mut self, name: &str, of: &[Val<'e>], place: Place) -> Found<T> {
+        let types: Vec<&str> = of.iter().map(|value| value.type_name()).collect();
+        self.fail(format!("function not found: {name} ({})", types.join(", ")), place)
+    }
+
+    fn function(&mut self, how: Function, of: &'e [Node], place: Place) -> Found<Val<'e>> {
+        let mut values = ArenaVec::with_capacity_in(of.len(), self.arena);
+        for node in of {
+            values.push(self.eval(node)?);
+        }
+        operators::apply(how, &values).map_or_else(|| self.no_function(how.name(), &values, place), Ok)
+    }
+
+    fn unary(&mut self, how: Unary, of: Val<'e>, place: Place) -> Found<Val<'e>> {
+        match (how, of) {
+            (Unary::Lower, Val::Text(text)) if text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) => Ok(of),
+            (Unary::Lower, Val::Text(text)) if text.is_ascii() => {
+                let lower = self.arena.alloc_str(text);
+                lower.make_ascii_lowercase();
+                Ok(Val::Text(lower))
+            }
+            (Unary::Lower, Val::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text.to_lowercase()))),
+            (Unary::Upper, Val::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text.to_uppercase()))),
+            (Unary::Text, value) => self.join(&[value], place),
+            (how, of) => match operators::unary(how, of) {
+                Ok(Some(value)) => Ok(value),
+                Ok(None) => self.no_function(how.name(), &[of], place),
+                Err(message) => self.fail(message, place),
+            },
+        }
+    }
+}
+
+impl<'e> Val<'e> {
+    fn of(value: &'e Value) -> Self {
+        match value {
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Int(value) => Self::Int(*value),
+            Value::Float(value) => Self::Float(*value),
+            Value::Text(text) => Self::Text(text),
+            // Only `Named` reads tables.
+            Value::Table(_) => Self::Unit,
+        }
+    }
+
+    fn given(self) -> Given {
+        match self {
+            Self::Text(text) => Given::Text(text.into()),
+            Self::Int(number) => Given::Int(number),
+            Self::Float(number) => Given::Float(number),
+            Self::Bool(value) => Given::Bool(value),
+            Self::Unit => Given::Other("()"),
+        }
+    }
+
+    /// What the engine calls its type.
+    pub(super) fn type_name(self) -> &'static str {
+        match self {
+            Self::Unit => "()",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "i64",
+            Self::Float(_) => "f64",
+            Self::Text(_) => "string",
+        }
+    }
+}
+
+impl Constant {
+    pub(super) fn value(&self) -> Val<'_> {
+        match self {
+            Self::Unit => Val::Unit,
+            Self::Bool(value) => Val::Bool(*value),
+            Self::Int(value) => Val::Int(*value),
+            Self::Float(value) => Val::Float(*value),
+            Self::Text(text) => Val::Text(text),
+        }
+    }
+}
