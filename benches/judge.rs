@@ -16,6 +16,8 @@ use riskgate::facts::request::{RequestHead, Scheme};
 use riskgate::pipeline::{self, Enquiry};
 use riskgate::reload::sources::Sources;
 use riskgate::reload::{Build, Built};
+use riskgate::rules::sandbox::Bounds;
+use riskgate::rules::{Policy, Script, Terms, Way};
 use riskgate::signals::Vocabulary;
 use riskgate::snapshot::Snapshot;
 use riskgate::traffic::{RouteKey, Traffic};
@@ -26,6 +28,7 @@ use zeroize::Zeroizing;
 static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
 
 const POLICIES: [&str; 2] = ["shipped", "reference"];
+const RULES: [usize; 5] = [1, 10, 50, 200, 1000];
 const REQUESTS: [&str; 3] = ["browser", "login", "tool"];
 
 fn main() {
@@ -63,6 +66,99 @@ fn whole(bencher: Bencher<'_, '_>, policy: &str, request: &str) {
         let now = gate.clock.now();
         pipeline::count(&gate.snapshot, &enriched.subject, &judgement.decision, &gate.traffic, now);
     });
+}
+
+/// Rules as policies have them, `n` of them in one script, asked by the compiled program.
+#[divan::bench(args = RULES)]
+fn rules_compiled(bencher: Bencher<'_, '_>, n: usize) {
+    rules(bencher, n, Way::Compiled);
+}
+
+/// The same rules, asked by the interpreter.
+#[divan::bench(args = RULES)]
+fn rules_interpreted(bencher: Bencher<'_, '_>, n: usize) {
+    rules(bencher, n, Way::Interpreted);
+}
+
+fn rules(bencher: Bencher<'_, '_>, n: usize, way: Way) {
+    let policy = generated(n);
+    let (context, _) = policy.needs().read_recorded(&sample());
+    bencher.bench(|| policy.evaluate_by(way, black_box(&context)));
+}
+
+/// The same rules as somebody would write them in Rust, about plain fields.
+#[divan::bench(args = RULES)]
+fn rules_by_hand(bencher: Bencher<'_, '_>, n: usize) {
+    let request = Fields {
+        method: "GET".to_owned(),
+        path: "/api/v1/orders/42".to_owned(),
+        agent: "Mozilla/5.0 (X11; Linux x86_64)".to_owned(),
+        country: "DE".to_owned(),
+        size: 120,
+        rate: 1.5,
+    };
+    let names: Vec<(String, String)> = (0..n).map(|i| (format!("/admin{i}"), format!("bot{i}"))).collect();
+    bencher.bench(|| by_hand(black_box(&request), black_box(&names)));
+}
+
+struct Fields {
+    method: String,
+    path: String,
+    agent: String,
+    country: String,
+    size: i64,
+    rate: f64,
+}
+
+fn by_hand(request: &Fields, names: &[(String, String)]) -> i64 {
+    let mut score = 0;
+    for (i, (path, agent)) in names.iter().enumerate() {
+        let i = i as i64;
+        let hit = match i % 5 {
+            0 => request.path.starts_with(path.as_str()) && request.method == "POST",
+            1 => request.agent.contains(agent.as_str()),
+            2 => matches!(request.country.as_str(), "KP" | "IR" | "RU") && request.size > i,
+            3 => request.rate > 100.0 + i as f64,
+            _ => request.size > 1_000_000 + i,
+        };
+        score += i64::from(hit);
+    }
+    score
+}
+
+fn generated(n: usize) -> Policy {
+    use std::fmt::Write as _;
+    let mut text = String::from("fn assess(req, risk) {\n    let agent = req.header(\"user-agent\");\n");
+    for i in 0..n {
+        let _ = match i % 5 {
+            0 => writeln!(text, "if req.path.starts_with(\"/admin{i}\") && req.method == \"POST\" {{ risk.add(\"a.r{i}\", 1); }}"),
+            1 => writeln!(text, "if agent.contains(\"bot{i}\") {{ risk.add(\"a.r{i}\", 1); }}"),
+            2 => writeln!(text, "if req.geo.country in [\"KP\", \"IR\", \"RU\"] && req.size > {i} {{ risk.add(\"a.r{i}\", 1); }}"),
+            3 => writeln!(text, "if req.client.rate > {}.0 {{ risk.add(\"a.r{i}\", 1); }}", 100 + i),
+            _ => writeln!(text, "if req.size > {} {{ risk.add(\"a.r{i}\", 1); }}", 1_000_000 + i),
+        };
+    }
+    text.push_str("}\n");
+    let terms = Terms {
+        vocabulary: &Vocabulary::standard(),
+        lists: &[],
+        counters: &[],
+        observe_only: &[],
+        always: &[],
+        bounds: Bounds { operations: 100_000_000, ..Bounds::default() },
+    };
+    let policy = Policy::load(&[Script { path: "generated.rhai".into(), text }], &terms);
+    let policy = policy.unwrap_or_else(|problems| fail(&problems));
+    assert!(policy.rule_sets().iter().all(|rule_set| rule_set.kept().is_none()), "it is compiled");
+    policy
+}
+
+fn sample() -> serde_json::Map<String, serde_json::Value> {
+    let sample = serde_json::json!({
+        "method": "GET", "path": "/api/v1/orders/42", "header(user-agent)": "Mozilla/5.0 (X11; Linux x86_64)",
+        "geo.country": "DE", "size": 120, "client.rate": 1.5,
+    });
+    sample.as_object().cloned().unwrap_or_default()
 }
 
 /// Everything but the sockets.

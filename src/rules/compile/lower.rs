@@ -291,9 +291,9 @@ impl<'a> Lowering<'a> {
         }
         match expression {
             Expr::Variable(variable, ..) => self.variable(&variable.1, expression.start_position()),
-            Expr::InterpolatedString(parts, position) => {
+            Expr::InterpolatedString(parts, _) => {
                 let parts: Lowered<Vec<Node>> = parts.iter().map(|part| self.node(part)).collect();
-                Ok(Thing::Node(Node::Interpolate(parts?.into(), place(*position))))
+                Ok(Thing::Node(Node::Interpolate(parts?.into())))
             }
             Expr::Stmt(block) => self.block(block.statements()).map(Thing::Node),
             Expr::FnCall(call, position) => self.call(call, *position),

@@ -143,7 +143,7 @@ pub(super) enum Node {
     Unary { how: Unary, of: Box<Node>, place: Place },
     Function { how: Function, of: Box<[Node]>, place: Place },
     /// Texts of all parts, joined.
-    Interpolate(Box<[Node]>, Place),
+    Interpolate(Box<[Node]>),
     MapGet { map: Box<HashMap<Box<str>, Constant, foldhash::fast::FixedState>>, key: Box<Node>, place: Place },
     Coalesce(Box<[Node]>),
     /// For a constant list and a closure of one parameter: whether it holds for some, or for all.

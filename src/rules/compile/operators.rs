@@ -114,7 +114,7 @@ pub(super) fn unary(how: Unary, of: Val<'_>) -> Result<Option<Val<'_>>, String> 
         (Unary::Negate, Val::Float(number)) => Some(Val::Float(-number)),
         (Unary::Negate, Val::Int(number)) => match number.checked_neg() {
             Some(number) => Some(Val::Int(number)),
-            None => return Err(format!("negation overflow: -{number}")),
+            None => return Err("integer overflow".to_owned()),
         },
         (Unary::Absolute, Val::Float(number)) => Some(Val::Float(number.abs())),
         (Unary::Absolute, Val::Int(number)) => match number.checked_abs() {

@@ -142,7 +142,7 @@ impl<'e> Frame<'e> {
                 self.unary(*how, of, *place)
             }
             Node::Function { how, of, place } => self.function(*how, of, *place),
-            Node::Interpolate(parts, place) => self.interpolate(parts, *place),
+            Node::Interpolate(parts) => self.interpolate(parts),
             Node::MapGet { map, key, place } => match self.eval(key)? {
                 Val::Text(key) => Ok(map.get(key).map_or(Val::Unit, Constant::value)),
                 _ => self.fail("a map is read with a string".to_owned(), *place),
@@ -232,7 +232,7 @@ impl<'e> Frame<'e> {
     fn arithmetic(&mut self, how: Arithmetic, sides: &'e (Node, Node), place: Place) -> Found<Val<'e>> {
         let (left, right) = (self.eval(&sides.0)?, self.eval(&sides.1)?);
         if let (Arithmetic::Add, Val::Text(_), _) | (Arithmetic::Add, _, Val::Text(_)) = (how, left, right) {
-            return self.join(&[left, right], place);
+            return self.join(&[left, right]);
         }
         operators::calculate(how, left, right).or_else(|message| match message {
             Some(message) => self.fail(message, place),
@@ -240,27 +240,27 @@ impl<'e> Frame<'e> {
         })
     }
 
-    fn interpolate(&mut self, parts: &'e [Node], place: Place) -> Found<Val<'e>> {
+    fn interpolate(&mut self, parts: &'e [Node]) -> Found<Val<'e>> {
         let mut values = ArenaVec::with_capacity_in(parts.len(), self.arena);
         for part in parts {
             values.push(self.eval(part)?);
         }
-        self.join(&values, place)
+        self.join(&values)
     }
 
     /// The texts of values, one after the other.
-    fn join(&mut self, values: &[Val<'e>], place: Place) -> Found<Val<'e>> {
+    fn join(&mut self, values: &[Val<'e>]) -> Found<Val<'e>> {
         let mut text = bumpalo::collections::String::new_in(self.arena);
         for value in values {
             operators::write(*value, &mut text);
         }
-        self.sized(text.into_bump_str(), place)
+        self.sized(text.into_bump_str())
     }
 
-    /// A new text, if it is not too long.
-    pub(super) fn sized(&mut self, text: &'e str, place: Place) -> Found<Val<'e>> {
+    /// A new text, if it is not too long. The interpreter does not say where one was.
+    pub(super) fn sized(&mut self, text: &'e str) -> Found<Val<'e>> {
         if text.len() > self.bounds.string {
-            return self.fail("length of string too large".to_owned(), place);
+            return self.fail("length of string too large".to_owned(), Place::default());
         }
         Ok(Val::Text(text))
     }
@@ -467,7 +467,7 @@ impl<'e> Frame<'e> {
             }
             (Unary::Lower, Val::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text.to_lowercase()))),
             (Unary::Upper, Val::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text.to_uppercase()))),
-            (Unary::Text, value) => self.join(&[value], place),
+            (Unary::Text, value) => self.join(&[value]),
             (how, of) => match operators::unary(how, of) {
                 Ok(Some(value)) => Ok(value),
                 Ok(None) => self.no_function(how.name(), &[of], place),
