@@ -13,11 +13,14 @@ mod throttle;
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::signals::Text;
 pub use throttle::{Per, Rate};
 
 /// One thing that a script said.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "verb", rename_all = "lowercase")]
 pub enum Say {
     /// Points for or against the request.
     Add {

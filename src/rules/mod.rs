@@ -9,6 +9,7 @@ mod bindings;
 mod check;
 pub mod functions;
 mod parse;
+pub mod reference;
 pub mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,7 @@ pub struct RuleSet {
     ast: AST,
     observes: bool,
     functions: Vec<String>,
+    keys: BTreeSet<Key>,
     reasons: BTreeSet<String>,
     throttles: BTreeSet<(String, Per)>,
 }
@@ -156,13 +158,14 @@ impl RuleSet {
         let parsed = parse::parse(script, &engine)?;
         let checked = check::check(&parsed, terms)?;
         let name = name_of(&script.path);
-        let observed = terms.observe_only.iter().any(|only| *only == name);
+        let observed = terms.observe_only.contains(&name);
         let rule_set = Self {
             mode: if observed { Mode::Observe } else { Mode::Enforce },
             name: name.into(),
             path: script.path.clone(),
             observes: parsed.function("observe", 3).is_some(),
             functions: parsed.signatures(),
+            keys: checked.keys.iter().cloned().collect(),
             reasons: checked.reasons.clone(),
             throttles: checked.throttles.clone(),
             ast: parsed.ast,
@@ -192,6 +195,11 @@ impl RuleSet {
     /// Its functions as written: `assess(req, risk)`.
     pub fn functions(&self) -> &[String] {
         &self.functions
+    }
+
+    /// Every signal it names.
+    pub fn reads(&self) -> &BTreeSet<Key> {
+        &self.keys
     }
 
     /// Every reason id it can give.
@@ -243,7 +251,8 @@ fn unknown_observe_only(scripts: &[Script], observe_only: &[String]) -> Vec<Prob
     let unknown = observe_only.iter().filter(|only| !names.contains(only));
     let problem = |only: &String| {
         let folder = scripts.first().and_then(|script| script.path.parent()).unwrap_or(Path::new("scripts"));
-        let problem = Problem::error(folder, format!("`observe_only` names `{only}`, but there is no such script"));
+        let problem =
+            Problem::error(folder, format!("`observe_only` names `{only}`, but there is no such script"));
         match nearest(only, names.iter().map(String::as_str)) {
             Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
             None => problem.hint("write the file name without `.rhai`"),

@@ -3,6 +3,7 @@
 //! [`Needs`] is found when scripts are checked. A [`RequestContext`] holds one value for each need; it is all that a judgement
 //! depends on, is cheap to clone, and turns into JSON and back without loss.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -124,6 +125,13 @@ impl RequestContext {
         };
         let empty = || needs.signals.get(signal).map(|signal| signal.kind.empty());
         table.get(argument).cloned().or_else(empty)
+    }
+
+    /// The values of these keys by their names, in order; keys of another root are passed over.
+    pub fn of<'a>(&'a self, keys: &'a BTreeSet<Key>) -> impl Iterator<Item = (String, &'a Value)> + 'a {
+        let Inner { needs, values } = &*self.0;
+        let read = needs.keys.iter().zip(values).filter(|(key, _)| keys.contains(key));
+        read.map(|(key, value)| (Named { needs, key }.to_string(), value))
     }
 
     /// Every value by its name, in order.

@@ -1,6 +1,6 @@
 //! The types of expressions, and what is wrong with them.
 
-use rhai::{Dynamic, Expr, FnCallExpr, FnPtr, Position};
+use rhai::{ASTFlags, Dynamic, Expr, FnCallExpr, FnPtr, Position};
 
 use super::{Checker, Kind, Type};
 use crate::facts::problem::nearest;
@@ -34,10 +34,10 @@ impl Checker<'_> {
                 let base = self.expression(&sides.lhs);
                 self.chain(base, &sides.rhs)
             }
-            Expr::Index(sides, ..) => {
+            Expr::Index(sides, flags, _) => {
                 let base = self.expression(&sides.lhs);
                 self.not_live(base, sides.lhs.position());
-                self.index(&sides.rhs)
+                self.index(&sides.rhs, *flags)
             }
             Expr::And(sides, _) | Expr::Or(sides, _) => {
                 sides.iter().for_each(|side| self.condition(side));
@@ -98,23 +98,32 @@ impl Checker<'_> {
                 let base = self.chain(base, &sides.lhs);
                 self.chain(base, &sides.rhs)
             }
-            Expr::Index(sides, ..) => {
+            Expr::Index(sides, flags, _) => {
                 let base = self.chain(base, &sides.lhs);
                 self.not_live(base, sides.lhs.position());
-                self.index(&sides.rhs)
+                self.index(&sides.rhs, *flags)
             }
             other => self.expression(other),
         }
     }
 
-    /// What follows an opening bracket: an index, perhaps followed by more links.
-    fn index(&mut self, link: &Expr) -> Type {
-        if let Expr::Dot(sides, ..) | Expr::Index(sides, ..) = link {
-            self.value(&sides.lhs);
-            return self.chain(Type::Any, &sides.rhs);
+    /// What follows an opening bracket: an index, and unless the chain ends there, what follows the closing one.
+    fn index(&mut self, link: &Expr, flags: ASTFlags) -> Type {
+        let ends = flags.intersects(ASTFlags::BREAK);
+        match link {
+            Expr::Dot(sides, ..) if !ends => {
+                self.value(&sides.lhs);
+                self.chain(Type::Any, &sides.rhs)
+            }
+            Expr::Index(sides, flags, _) if !ends => {
+                self.value(&sides.lhs);
+                self.index(&sides.rhs, *flags)
+            }
+            _ => {
+                self.value(link);
+                Type::Any
+            }
         }
-        self.value(link);
-        Type::Any
     }
 
     pub(super) fn call(&mut self, call: &FnCallExpr, position: Position) -> Type {
@@ -181,7 +190,11 @@ impl Checker<'_> {
             ("==" | "!=" | "<" | "<=" | ">" | ">=", [left, right]) => {
                 if incomparable(*left, *right) {
                     let message = format!("`{name}` compares {} with {}", left.name(), right.name());
-                    self.report(position, name.len(), message, Some("both sides must be of one type".into()));
+                    let hint = match (left, right) {
+                        (Type::Unit, _) | (_, Type::Unit) => "nothing a script reads is `()`: what is absent is `\"\"`, 0 or false",
+                        _ => "both sides must be of one type",
+                    };
+                    self.report(position, name.len(), message, Some(hint.into()));
                 }
                 Type::Of(Kind::Bool)
             }
@@ -201,7 +214,8 @@ impl Checker<'_> {
             (Type::Of(Int), Type::Of(Int)) => Type::Of(Int),
             (Type::Of(Int | Float), Type::Of(Int | Float)) => Type::Of(Float),
             (Type::Of(Text), _) | (_, Type::Of(Text)) if name == "+" => Type::Of(Text),
-            (Type::Of(Bool), Type::Of(_)) | (Type::Of(_), Type::Of(Bool)) | (Type::Of(Int | Float), Type::Of(Text)) => {
+            (Type::Of(Text), Type::Of(Text)) => Type::Any,
+            (Type::Of(Bool | Text), Type::Of(_)) | (Type::Of(_), Type::Of(Bool | Text)) => {
                 let message = format!("`{name}` does not work on {} and {}", left.name(), right.name());
                 self.report(position, name.len(), message, None);
                 Type::Any
@@ -217,6 +231,8 @@ fn incomparable(left: Type, right: Type) -> bool {
         (Type::Of(Text), Type::Of(Text)) | (Type::Of(Bool), Type::Of(Bool)) => false,
         (Type::Of(Int | Float), Type::Of(Int | Float)) => false,
         (Type::Of(_), Type::Of(_)) => true,
+        (Type::Of(_), Type::Unit | Type::Array | Type::Map) => true,
+        (Type::Unit | Type::Array | Type::Map, Type::Of(_)) => true,
         _ => false,
     }
 }

@@ -15,7 +15,13 @@ impl Checker<'_> {
         match base {
             Type::Object(root, group) => self.signal_property(root, group, name, position),
             Type::Risk(_) => {
-                self.unknown_verb(name, position);
+                match VERBS.iter().find(|verb| verb.name == name) {
+                    Some(verb) => {
+                        let message = format!("`risk.{name}` needs arguments");
+                        self.report(position, name.len(), message, Some(format!("write `{}`", usage(verb))));
+                    }
+                    None => self.unknown_verb(name, position),
+                }
                 Type::Any
             }
             Type::Of(_) | Type::Array => match functions::find(name) {
@@ -192,9 +198,8 @@ impl Checker<'_> {
             self.report(position, name.len(), message, Some(hint.into()));
         }
         if args.len() != verb.parameters.len() {
-            let names: Vec<_> = verb.parameters.iter().map(|parameter| parameter.name()).collect();
-            let message = format!("`risk.{name}` takes {} arguments, not {}", names.len(), args.len());
-            self.report(position, name.len(), message, Some(format!("write `risk.{name}({})`", names.join(", "))));
+            let message = format!("`risk.{name}` takes {} arguments, not {}", verb.parameters.len(), args.len());
+            self.report(position, name.len(), message, Some(format!("write `{}`", usage(verb))));
             return args.iter().for_each(|arg| self.value(arg));
         }
         let values: Vec<Option<Given>> =
@@ -267,6 +272,12 @@ impl Checker<'_> {
             Ok(Say::Tag { .. } | Say::Count { .. }) | Err(_) => {}
         }
     }
+}
+
+/// As a script would write it: `risk.add(reason, points)`.
+fn usage(verb: &Verb) -> String {
+    let names: Vec<_> = verb.parameters.iter().map(|parameter| parameter.name()).collect();
+    format!("risk.{}({})", verb.name, names.join(", "))
 }
 
 trait VerbNames {

@@ -70,6 +70,10 @@ fn types_that_cannot_fit_are_refused() {
         ("if req.path { req.method }", "a condition must be true or false, not string"),
         ("if req.method == \"GET\" && req.size { req.method }", "a condition must be true or false, not int"),
         ("let x = -req.size; x == req.path", "`==` compares int with string"),
+        ("req.header(\"x\") == ()", "`==` compares string with (); nothing a script reads is `()`"),
+        ("req.geo.country == [\"DE\"]", "`==` compares string with array"),
+        ("let x = req.path - 1; x", "`-` does not work on string and int"),
+        ("risk.allow;", "`risk.allow` needs arguments; write `risk.allow(reason)`"),
         ("let all = [req]; all", "`req` cannot be used as a value"),
         ("req.path.contains(risk)", "`risk` cannot be used as a value"),
     ] {
@@ -96,6 +100,16 @@ fn names_are_found_wherever_they_hide() {
     ] {
         let found = problems(body);
         assert!(found.iter().any(|found| found.contains("nope")), "{body}: {found:?}");
+    }
+}
+
+#[test]
+fn a_signal_may_be_an_index() {
+    let table = "const P = #{ DE: 1 };\nfn assess(req, risk) { let m = #{ a: [[0]] };\n\
+                 risk.add(\"a.b\", P[req.geo.country] ?? 0); risk.add(\"a.c\", m.a[req.size][req.time.hour]); m[req.path].len }";
+    assert_eq!(needs(table), ["path", "size", "geo.country", "time.hour"]);
+    for body in ["let m = #{}; m[req.nope]", "let m = #{}; m[req]", "let m = #{}; m[0][req.nope]", "let m = #{}; m[req.nope].x"] {
+        assert!(!problems(body).is_empty(), "{body}");
     }
 }
 
