@@ -4,9 +4,16 @@
 
 mod admin;
 mod architecture;
+mod canary;
 mod cli;
+mod crowds;
+mod enforcement;
+mod failures;
+mod identity;
+mod proxying;
+mod records;
 mod reload;
-mod smoke;
+mod stopping;
 mod support;
 
 #[path = "../support/mmdb.rs"]
