@@ -33,6 +33,8 @@ pub struct Described {
     pub host: Option<String>,
     /// `http` or `https`; `http` if left out.
     pub scheme: Option<String>,
+    /// The HTTP version, `1.0`, `1.1` or `2`; `1.1` if left out.
+    pub version: Option<String>,
     /// Headers by name.
     pub headers: BTreeMap<String, String>,
     /// Declared body bytes.
@@ -251,6 +253,7 @@ impl Described {
             path: self.path.or_else(|| defaults.path.clone()),
             host: self.host.or_else(|| defaults.host.clone()),
             scheme: self.scheme.or_else(|| defaults.scheme.clone()),
+            version: self.version.or_else(|| defaults.version.clone()),
             headers,
             size: self.size.or(defaults.size),
             ip: self.ip.or(defaults.ip),
@@ -288,7 +291,7 @@ impl Described {
     fn parts(&self) -> Result<http::request::Parts, String> {
         let path = self.path.as_deref().unwrap_or("/");
         let mut request = http::Request::builder().method(self.method.as_deref().unwrap_or("GET")).uri(path);
-        request = request.header("host", self.host.as_deref().unwrap_or("localhost"));
+        request = request.version(self.version()?).header("host", self.host.as_deref().unwrap_or("localhost"));
         if let Some(size) = self.size {
             request = request.header("content-length", size);
         }
@@ -305,6 +308,13 @@ impl Described {
             Some("https") => Ok(Scheme::Https),
             Some(other) => Err(format!("unknown scheme `{other}`: write `http` or `https`")),
         }
+    }
+
+    fn version(&self) -> Result<http::Version, String> {
+        let Some(text) = self.version.as_deref() else { return Ok(http::Version::HTTP_11) };
+        let known = [("1.0", http::Version::HTTP_10), ("1.1", http::Version::HTTP_11), ("2", http::Version::HTTP_2)];
+        let found = known.into_iter().find(|(name, _)| *name == text).map(|(_, version)| version);
+        found.ok_or_else(|| format!("unknown version `{text}`: write `1.0`, `1.1` or `2`"))
     }
 
     fn wall(&self) -> Result<Wall, String> {

@@ -1,6 +1,6 @@
 //! The admin listener: health, metrics, and an API to look into the gate.
 //!
-//! Each endpoint is one file and one line in [`ENDPOINTS`]. Health is open; everything else wants the token, if there
+//! Each endpoint is one file and one line in `ENDPOINTS`. Health is open; everything else wants the token, if there
 //! is one. Nothing here can show an address: what it shows are records, metrics and configuration.
 
 mod decisions;
@@ -14,6 +14,7 @@ mod token;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -98,6 +99,8 @@ struct Answer {
 
 /// The most bytes of a body that are read.
 const MAX_BODY: usize = 64 * 1024;
+/// How long to wait for the next bytes of a body.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Admin {
     /// The application that answers operators.
@@ -121,8 +124,8 @@ impl Admin {
             return refusal;
         }
         match read_body(session).await {
-            Some(body) => endpoint.answer(self, Asked { rest: rest.clone(), query, body }).await,
-            None => Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB"),
+            Ok(body) => endpoint.answer(self, Asked { rest: rest.clone(), query, body }).await,
+            Err(refusal) => refusal,
         }
     }
 
@@ -147,6 +150,9 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        session.set_read_timeout(Some(PATIENCE));
+        // What is left of a refused body is read, so that the answer arrives, but not for ever.
+        session.set_total_drain_timeout(Some(PATIENCE));
         let head_only = session.req_header().method == http::Method::HEAD;
         let answer = self.answer(session).await;
         let mut response = Response::builder()
@@ -198,7 +204,8 @@ fn no_such_endpoint(methods: &[&str]) -> Answer {
             ENDPOINTS.iter().map(|endpoint| format!("{} {}", endpoint.method(), endpoint.path())).collect();
         return Answer::problem(StatusCode::NOT_FOUND, &format!("there is {}", known.join(", ")));
     }
-    let allowed = methods.join(", ");
+    // What answers GET answers HEAD.
+    let allowed = methods.join(", ").replace("GET", "GET, HEAD");
     let detail = format!("this takes {allowed}");
     Answer::problem(StatusCode::METHOD_NOT_ALLOWED, &detail).with(ALLOW, allowed)
 }
@@ -211,16 +218,17 @@ fn matched(pattern: &str, path: &str) -> Option<String> {
     }
 }
 
-/// The whole body; `None` if it is too large or breaks off.
-async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
+/// The whole body, unless it is too large or breaks off.
+async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Answer> {
+    let broken = |_| Answer::problem(StatusCode::BAD_REQUEST, "the body breaks off");
     let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await.ok()? {
+    while let Some(chunk) = session.read_request_body().await.map_err(broken)? {
         if body.len() + chunk.len() > MAX_BODY {
-            return None;
+            return Err(Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB"));
         }
         body.extend_from_slice(&chunk);
     }
-    Some(body.to_vec())
+    Ok(body.to_vec())
 }
 
 #[cfg(test)]

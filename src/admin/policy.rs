@@ -55,7 +55,9 @@ pub(super) fn last_reload(last: &Last) -> Value {
     json!({
         "at": rfc3339(last.at),
         "outcome": last.outcome.as_str(),
+        "generation": last.generation,
         "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+        "warnings": last.notes.iter().map(problem).collect::<Vec<_>>(),
     })
 }
 

@@ -23,7 +23,10 @@ use crate::traffic::{CounterSpec, Interval, LimitSpec, Per, Rate, Traffic, Traff
 
 /// Builds snapshots as the configuration says.
 pub struct Builder {
+    /// What candidates are built from.
     config: Config,
+    /// What the snapshot in use was built from.
+    in_use: Config,
     config_path: PathBuf,
     vocabulary: Vocabulary,
     traffic: Arc<Traffic>,
@@ -50,7 +53,8 @@ impl Builder {
         clock: Clock,
     ) -> Self {
         let (lists, geo) = (HashMap::new(), None);
-        Self { config, config_path, vocabulary, traffic, setting, clock, lists, geo }
+        let in_use = config.clone();
+        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo }
     }
 
     /// The policy cases beside the scripts, by file. Problems are misspelt cases.
@@ -244,9 +248,9 @@ impl Builder {
     }
 
     /// Fails with the first difference of each case that is not as expected.
-    fn run_cases(&self, snapshot: &Snapshot, sources: &Sources) -> Result<(), Vec<Problem>> {
+    fn run_cases(&self, snapshot: &Snapshot, files: &[(PathBuf, Vec<Case>)]) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
-        for (path, cases) in Self::cases(sources)? {
+        for (path, cases) in files {
             for case in cases {
                 let problem = match case.run(snapshot, &self.setting) {
                     Ok((_, differences)) => differences.first().map(|difference| {
@@ -255,7 +259,7 @@ impl Builder {
                     }),
                     Err(error) => Some(format!("case `{}` cannot be run: {error}", case.name())),
                 };
-                let problem = problem.map(|message| Problem::error(&path, message).at(case.line(), 1));
+                let problem = problem.map(|message| Problem::error(path, message).at(case.line(), 1));
                 problems.extend(problem.map(|problem| problem.hint("`riskgate test` shows all of it")));
             }
         }
@@ -264,7 +268,12 @@ impl Builder {
 }
 
 impl Build for Builder {
-    fn paths(&self) -> SourcePaths {
+    fn paths(&mut self) -> SourcePaths {
+        // A configuration that cannot be read is refused by `build`, once the rest was read.
+        self.config = match Config::load(&self.config_path) {
+            Ok(config) => config.keep_fixed(&self.in_use),
+            Err(_) => self.in_use.clone(),
+        };
         source_paths(&self.config, self.config_path.clone())
     }
 
@@ -272,24 +281,34 @@ impl Build for Builder {
         let mut notes = Vec::new();
         if let Some(text) = sources.config() {
             let config = Config::parse(text.path(), text.text()).map_err(|problems| problems.into_iter().collect::<Vec<_>>())?;
-            for section in self.config.differences(&config) {
+            for section in self.in_use.differences(&config) {
                 let note = format!("`{section}` has changed, which takes effect at the next start");
                 notes.push(Problem::warning(text.path(), note).hint("restart to use it"));
             }
-            let now = config.keep_fixed(&self.config);
-            let moved = source_paths(&now, self.config_path.clone()) != self.paths();
-            self.config = now;
-            if moved {
+            notes.extend(config.warnings.iter().cloned());
+            let paths = |config: &Config| source_paths(config, self.config_path.clone());
+            let (read, config) = (paths(&self.config), config.keep_fixed(&self.in_use));
+            // It was edited between the look for paths and the reading.
+            if paths(&config) != read {
                 return Ok(Built::ReadAgain);
             }
+            self.config = config;
         }
-        let snapshot = self.assemble(sources)?;
-        self.run_cases(&snapshot, sources)?;
+        let (snapshot, cases) = (self.assemble(sources), Self::cases(sources));
+        let (snapshot, cases) = match (snapshot, cases) {
+            (Ok(snapshot), Ok(cases)) => (snapshot, cases),
+            (snapshot, cases) => {
+                return Err([snapshot.err(), cases.err()].into_iter().flatten().flatten().collect());
+            }
+        };
+        self.run_cases(&snapshot, &cases)?;
         notes.extend(snapshot.policy().warnings().iter().cloned());
         Ok(Built::Candidate(Box::new(snapshot), notes))
     }
 
-    fn published(&mut self, _: &Snapshot) {}
+    fn published(&mut self, _: &Snapshot) {
+        self.in_use = self.config.clone();
+    }
 }
 
 /// Everything that a snapshot is made from.
