@@ -167,7 +167,11 @@ impl Case {
     }
 
     /// Judges the request and compares. The error is about the description, such as an unknown counter.
-    pub fn run(&self, snapshot: &Snapshot, setting: &Setting) -> Result<(Judgement, Vec<Difference>), String> {
+    pub fn run(
+        &self,
+        snapshot: &Snapshot,
+        setting: &Setting,
+    ) -> Result<(Judgement, Vec<Difference>), String> {
         let judgement = judge(snapshot, &self.request.context(snapshot, setting)?);
         let differences = self.expect.differences(&judgement);
         Ok((judgement, differences))
@@ -176,7 +180,8 @@ impl Case {
     fn misspelt(&self, path: &Path) -> Option<Problem> {
         let Expect { action, level, .. } = &self.expect;
         let unknown = |text: &str, what: &str, known: &[&'static str]| {
-            let problem = Problem::error(path, format!("case `{}` expects unknown {what} `{text}`", self.name));
+            let problem =
+                Problem::error(path, format!("case `{}` expects unknown {what} `{text}`", self.name));
             let problem = problem.at(self.line, 1);
             match nearest(text, known.iter().copied()) {
                 Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
@@ -205,15 +210,23 @@ impl Expect {
         compare("score", self.score.map(|score| score.to_string()), decision.score().to_string());
         let reasons = decision.reasons().iter().map(|reason| reason.reason.to_string());
         compare("reasons", self.reasons.as_ref().map(|wanted| set(wanted.iter().cloned())), set(reasons));
-        let tags = |tags: &mut dyn Iterator<Item = (String, String)>| set(tags.map(|(n, v)| format!("{n}={v}")));
+        let tags =
+            |tags: &mut dyn Iterator<Item = (String, String)>| set(tags.map(|(n, v)| format!("{n}={v}")));
         let wanted = self.tags.clone().map(|wanted| tags(&mut wanted.into_iter()));
         let given = decision.tags().iter().map(|(name, value)| (name.to_string(), value.to_string()));
         compare("tags", wanted, tags(&mut given.into_iter()));
         let counts = decision.counts().iter().map(ToString::to_string);
         compare("counts", self.counts.as_ref().map(|wanted| set(wanted.iter().cloned())), set(counts));
-        let errors: Vec<String> =
-            judgement.evaluation.errors().map(|(outcome, error)| format!("{}:{error}", outcome.rule)).collect();
-        compare("script errors", Some("none".to_owned()), if errors.is_empty() { "none".into() } else { errors.join("; ") });
+        let errors: Vec<String> = judgement
+            .evaluation
+            .errors()
+            .map(|(outcome, error)| format!("{}:{error}", outcome.rule))
+            .collect();
+        compare(
+            "script errors",
+            Some("none".to_owned()),
+            if errors.is_empty() { "none".into() } else { errors.join("; ") },
+        );
         differences
     }
 }
@@ -275,14 +288,16 @@ impl Described {
         if let Some(name) = unknown {
             return Err(format!("unknown counter `{name}`: declare it in `[counters]`"));
         }
-        let unknown = self.listed.iter().find(|name| !snapshot.lists().iter().any(|list| list.name == **name));
+        let unknown =
+            self.listed.iter().find(|name| !snapshot.lists().iter().any(|list| list.name == **name));
         unknown.map_or(Ok(()), |name| Err(format!("unknown list `{name}`: declare it in `[lists]`")))
     }
 
     fn place(&self, snapshot: &Snapshot, prefix: &Prefix) -> Result<Place, String> {
         let found = snapshot.place(prefix);
         let country = match &self.country {
-            Some(code) => CountryCode::parse(code).ok_or_else(|| format!("`{code}` is no country: write two letters"))?,
+            Some(code) => CountryCode::parse(code)
+                .ok_or_else(|| format!("`{code}` is no country: write two letters"))?,
             None => found.country,
         };
         Ok(Place { country, asn: self.asn.map_or(found.asn, Asn::new) })
@@ -291,7 +306,8 @@ impl Described {
     fn parts(&self) -> Result<http::request::Parts, String> {
         let path = self.path.as_deref().unwrap_or("/");
         let mut request = http::Request::builder().method(self.method.as_deref().unwrap_or("GET")).uri(path);
-        request = request.version(self.version()?).header("host", self.host.as_deref().unwrap_or("localhost"));
+        request =
+            request.version(self.version()?).header("host", self.host.as_deref().unwrap_or("localhost"));
         if let Some(size) = self.size {
             request = request.header("content-length", size);
         }
@@ -312,7 +328,8 @@ impl Described {
 
     fn version(&self) -> Result<http::Version, String> {
         let Some(text) = self.version.as_deref() else { return Ok(http::Version::HTTP_11) };
-        let known = [("1.0", http::Version::HTTP_10), ("1.1", http::Version::HTTP_11), ("2", http::Version::HTTP_2)];
+        let known =
+            [("1.0", http::Version::HTTP_10), ("1.1", http::Version::HTTP_11), ("2", http::Version::HTTP_2)];
         let found = known.into_iter().find(|(name, _)| *name == text).map(|(_, version)| version);
         found.ok_or_else(|| format!("unknown version `{text}`: write `1.0`, `1.1` or `2`"))
     }
@@ -376,25 +393,4 @@ fn place_of(text: &str, offset: usize) -> (usize, usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_fill_what_a_case_leaves_out() {
-        let text = "[defaults]\nheaders = { accept = \"*/*\", user-agent = \"x\" }\ncountry = \"DE\"\n\n[[case]]\n\
-                    name = \"one\"\nrequest = { path = \"/a\", headers = { user-agent = \"\" } }\nexpect = { score = 5 }\n";
-        let cases = Case::parse(Path::new("c.toml"), text).unwrap();
-        assert_eq!((cases[0].name(), cases[0].line()), ("one", 5));
-        assert_eq!(cases[0].request().country.as_deref(), Some("DE"));
-        assert_eq!(cases[0].request().headers.keys().collect::<Vec<_>>(), ["accept"]);
-    }
-
-    #[test]
-    fn a_misspelt_key_or_word_is_an_error_with_its_place() {
-        let wrong = |text: &str| Case::parse(Path::new("c.toml"), text).unwrap_err()[0].to_string();
-        let key = wrong("[[case]]\nname = \"one\"\nexpect = { scroe = 5 }\n");
-        assert!(key.starts_with("c.toml:3:12: unknown field `scroe`"), "{key}");
-        let word = wrong("[[case]]\nname = \"one\"\nexpect = { action = \"blok\" }\n");
-        assert_eq!(word, "c.toml:1:1: case `one` expects unknown action `blok`; did you mean `block`?");
-    }
-}
+mod tests;

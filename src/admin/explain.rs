@@ -62,8 +62,11 @@ impl Question {
     /// Reads a body; an empty one describes nothing in particular.
     fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
         let body = if body.is_empty() { b"{}" } else { body };
-        let json: Value = serde_json::from_slice(body)?;
-        if json.get("id").is_some() {
+        // A struct alone would also be read from an array.
+        let json: Map<String, Value> = serde_json::from_slice(body)?;
+        let by_id = json.contains_key("id");
+        let json = Value::Object(json);
+        if by_id {
             return serde_json::from_value(json).map(|ById { id }| Self::Recorded(id));
         }
         serde_json::from_value(json).map(Box::new).map(Self::Described)

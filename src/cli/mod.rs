@@ -47,7 +47,7 @@ enum Command {
     /// Runs the policy cases beside the scripts, `scripts/cases/*.toml`.
     Test(test::Args),
     /// Says why a request is judged as it is: a described one, or a recorded decision.
-    Explain(explain::Args),
+    Explain(Box<explain::Args>),
 }
 
 /// Reads the arguments and does what they say.

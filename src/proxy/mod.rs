@@ -38,8 +38,8 @@ use crate::signals::Response;
 use drain::Drain;
 use exchange::{Exchange, Judged};
 use failure::Failure;
-use refusal::DECISION_HEADER;
 use forward::{Forwarding, Verdict};
+use refusal::DECISION_HEADER;
 use upstream::Upstream;
 
 pub use identity::{Caller, Identity};
@@ -166,7 +166,12 @@ impl ProxyHttp for Gate {
         }
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
         let failure = Failure::of(error);
         if let Some(judged) = exchange.judged_mut() {
             enforce::answer_failure(session, judged, failure).await;
@@ -187,7 +192,13 @@ impl ProxyHttp for Gate {
         let observed = self.observe(session, &judged, failure, now);
         let record = judged.into_record(session, failure, observed, now);
         let (decision, evaluation) = (&record.judgement.decision, &record.judgement.evaluation);
-        self.metrics.decided(record.place.country, record.outcome, decision.level(), record.judge, record.total);
+        self.metrics.decided(
+            record.place.country,
+            record.outcome,
+            decision.level(),
+            record.judge,
+            record.total,
+        );
         self.metrics.reasoned(decision.reasons());
         self.metrics.failed(evaluation);
         self.metrics.failed(&record.observed);

@@ -122,7 +122,11 @@ impl ReloadOutcome {
 
 impl<B: Build> Reloader<B> {
     /// Loads for the first time. There is no last good snapshot to fall back to, so every problem is returned.
-    pub fn start(mut builder: B, metrics: Arc<Metrics>, clock: Clock) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+    pub fn start(
+        mut builder: B,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let (sources, snapshot, notes) = load(&mut builder, clock)?;
         let generation = Generation(1);
         let snapshot = Arc::new(snapshot.numbered(generation));
@@ -186,7 +190,9 @@ impl<B: Build> Reloader<B> {
                 return None;
             }
             match self.builder.build(&sources) {
-                Ok(Built::Candidate(snapshot, notes)) => return Some(self.publish(sources, *snapshot, notes)),
+                Ok(Built::Candidate(snapshot, notes)) => {
+                    return Some(self.publish(sources, *snapshot, notes));
+                }
                 Ok(Built::ReadAgain) => {}
                 Err(problems) => return self.refuse(Some(digest), problems, forced),
             }
@@ -209,7 +215,12 @@ impl<B: Build> Reloader<B> {
     }
 
     /// The same refusal again is not told again, unless somebody asked.
-    fn refuse(&mut self, digest: Option<Digest>, problems: Vec<Problem>, forced: bool) -> Option<ReloadOutcome> {
+    fn refuse(
+        &mut self,
+        digest: Option<Digest>,
+        problems: Vec<Problem>,
+        forced: bool,
+    ) -> Option<ReloadOutcome> {
         let known = self.refused.as_ref().is_some_and(|refused| refused.problems == problems);
         self.refused = Some(Refused { digest, problems: problems.clone() });
         (!known || forced).then_some(ReloadOutcome::Refused(problems))
@@ -271,7 +282,8 @@ impl<B: Build> KeepUp<B> {
         let (done, receiver) = tokio::sync::watch::channel(0);
         let wanted = Arc::new(AtomicU64::new(0));
         let live = Arc::clone(&reloader.live);
-        let requests = Requests { live, trigger: watch.trigger(), wanted: Arc::clone(&wanted), done: receiver };
+        let requests =
+            Requests { live, trigger: watch.trigger(), wanted: Arc::clone(&wanted), done: receiver };
         (Self { reloader, watch, attention, wanted, done }, requests)
     }
 
@@ -284,19 +296,30 @@ impl<B: Build> KeepUp<B> {
                 continue;
             }
             let serving = wanted.load(Ordering::SeqCst);
-            let reloaded = tokio::task::spawn_blocking(move || {
-                reloader.reload(cause);
-                reloader
-            });
-            let Ok(back) = reloaded.await else {
-                error!("a reload broke off, and nothing is reloaded any more; restart to mend it, and report this");
-                return;
-            };
+            // Watched before they are read, so that no change falls between the two.
+            let Some((back, paths)) = beside(reloader, Reloader::paths).await else { return };
+            watch.follow(&paths).await;
+            let Some((back, _)) = beside(back, move |reloader| reloader.reload(cause)).await else { return };
             reloader = back;
-            watch.follow(&reloader.paths()).await;
             done.send_replace(serving);
         }
     }
+}
+
+/// Does what may block beside the runtime, and hands the reloader back; `None` if it broke off.
+async fn beside<B: Build, T: Send + 'static>(
+    mut reloader: Reloader<B>,
+    work: impl FnOnce(&mut Reloader<B>) -> T + Send + 'static,
+) -> Option<(Reloader<B>, T)> {
+    let worked = tokio::task::spawn_blocking(move || {
+        let result = work(&mut reloader);
+        (reloader, result)
+    });
+    let worked = worked.await.ok();
+    if worked.is_none() {
+        error!("a reload broke off, and nothing is reloaded any more; restart to mend it, and report this");
+    }
+    worked
 }
 
 fn load<B: Build>(builder: &mut B, clock: Clock) -> Result<(Sources, Snapshot, Vec<Problem>), Vec<Problem>> {

@@ -15,7 +15,10 @@ pub struct Function {
     pub family: &'static str,
 }
 
-const fn family<const N: usize>(family: &'static str, names: [(&'static str, Option<Kind>); N]) -> [Function; N] {
+const fn family<const N: usize>(
+    family: &'static str,
+    names: [(&'static str, Option<Kind>); N],
+) -> [Function; N] {
     let mut functions = [Function { name: "", returns: None, family }; N];
     let mut at = 0;
     while at < N {

@@ -78,13 +78,15 @@ impl Needs {
 
     /// Whether any need has this signal, whatever the argument.
     pub fn uses(&self, root: Root, name: &str) -> bool {
-        let named = |key: &Key| self.signals.get(key.signal).is_some_and(|s| s.root == root && s.name == name);
+        let named =
+            |key: &Key| self.signals.get(key.signal).is_some_and(|s| s.root == root && s.name == name);
         self.keys.iter().any(named)
     }
 
     /// Reads every need.
     pub fn read(self: &Arc<Self>, facts: &Facts<'_>) -> RequestContext {
-        let value = |key: &Key| self.signals.get(key.signal).map(|signal| (signal.read)(facts, &key.argument));
+        let value =
+            |key: &Key| self.signals.get(key.signal).map(|signal| (signal.read)(facts, &key.argument));
         let values = self.keys.iter().filter_map(value).collect();
         RequestContext(Arc::new(Inner { needs: Arc::clone(self), values }))
     }
@@ -182,9 +184,9 @@ mod tests {
 
     fn needs(names: &[(&str, &str)]) -> Arc<Needs> {
         let vocabulary = Vocabulary::standard();
-        let keys = names.iter().map(|(name, argument)| {
-            Key::new(vocabulary.find(Root::Request, name).unwrap().0, *argument)
-        });
+        let keys = names
+            .iter()
+            .map(|(name, argument)| Key::new(vocabulary.find(Root::Request, name).unwrap().0, *argument));
         Arc::new(Needs::new(&vocabulary, Root::Request, keys))
     }
 

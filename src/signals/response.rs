@@ -39,7 +39,9 @@ fn header(facts: &Facts<'_>, name: &str) -> Value {
         None => String::new(),
     };
     if name == "*" {
-        return Value::table(headers.keys().map(|name| (name.to_string(), Value::text(&read(name.as_str())))));
+        return Value::table(
+            headers.keys().map(|name| (name.to_string(), Value::text(&read(name.as_str())))),
+        );
     }
     Value::text(&read(name))
 }

@@ -3,6 +3,7 @@
 
 mod spellings;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -114,11 +115,6 @@ impl Process {
 
     fn connect(&self) -> Client {
         Client::connect(self.addr).unwrap()
-    }
-
-    /// Another command about the same files.
-    fn command(&self) -> Command {
-        command(&self.files)
     }
 
     fn stop(mut self) -> (ExitStatus, Files) {
@@ -237,6 +233,58 @@ fn ask_everything(process: &Process, sinks: &mut Sinks, ids: &[String]) {
     ask(Request::new("POST", "/api/reload"));
 }
 
+/// Sends everything, and returns the decisions and the statuses that came back.
+fn send_everything(process: &Process, sinks: &mut Sinks) -> (Vec<String>, BTreeSet<u16>) {
+    let (mut ids, mut statuses) = (Vec::new(), BTreeSet::new());
+    let mut keep = |what: &str, response: Response| {
+        ids.extend(response.headers.first("riskgate-decision").map(str::to_owned));
+        statuses.insert(response.status);
+        sinks.response(what, &response);
+    };
+    for address in CLIENTS.iter().chain(&LISTED) {
+        for (what, request) in requests(address) {
+            keep(&what, process.connect().send(&request).unwrap());
+        }
+        for bytes in malformed(address) {
+            let answer = answer_to(process.connect(), &bytes);
+            answer.into_iter().for_each(|answer| keep("the answer to a malformed request", answer));
+        }
+        let upgrade = from(address, "/").header("connection", "upgrade").header("upgrade", "websocket");
+        keep("an upgrade", process.connect().send(&upgrade).unwrap());
+        // This one leaves before it is answered.
+        process.connect().write(&from(address, "/silent").to_bytes()).unwrap();
+    }
+    for path in ["/", "/slow", "/slow", "/blocked", "/fail", "/dead"] {
+        keep(path, connect_from(PEER, process.addr).send(&Request::get(path)).unwrap());
+    }
+    for bytes in malformed("8.8.8.8") {
+        let answer = answer_to(connect_from(PEER, process.addr), &bytes);
+        answer.into_iter().for_each(|answer| keep("the answer to a peer's malformed request", answer));
+    }
+    (ids, statuses)
+}
+
+/// What comes back for bytes that are hardly a request, if anything does.
+fn answer_to(mut client: Client, bytes: &str) -> Option<Response> {
+    client.write(bytes.as_bytes()).unwrap();
+    client.response_to("GET").ok()
+}
+
+fn run_every_command(process: &Process, sinks: &mut Sinks, id: &str) {
+    let described = ["explain", "--json", "--ip", CLIENTS[1], "--path", "/fail", "--header"];
+    let header = format!("client-ip: {}", CLIENTS[0]);
+    for arguments in [
+        vec!["check"],
+        vec!["explain", id],
+        vec!["explain", "--ip", CLIENTS[0]],
+        [described.as_slice(), &[&header]].concat(),
+    ] {
+        let output = command(&process.files).args(&arguments).output().unwrap();
+        assert!(!output.stdout.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        sinks.take(format!("{arguments:?}"), [output.stdout, output.stderr].concat());
+    }
+}
+
 #[test]
 fn no_sink_holds_a_full_address() {
     let opening = Gate::default();
@@ -250,66 +298,18 @@ fn no_sink_holds_a_full_address() {
     let silent = Origin::start(move |_| Answer::new(200, "late").behind(&held));
     let process = Process::start(&setup(&origin, &silent));
     let mut sinks = Sinks::default();
-    let (mut ids, mut statuses) = (Vec::new(), std::collections::BTreeSet::new());
 
-    for address in CLIENTS.iter().chain(&LISTED) {
-        for (what, request) in requests(address) {
-            let response = process.connect().send(&request).unwrap();
-            ids.extend(response.headers.first("riskgate-decision").map(str::to_owned));
-            statuses.insert(response.status);
-            sinks.response(&what, &response);
-        }
-        for bytes in malformed(address) {
-            let mut client = process.connect();
-            client.write(bytes.as_bytes()).unwrap();
-            if let Ok(response) = client.response_to("GET") {
-                sinks.response("the answer to a malformed request", &response);
-            }
-        }
-        let mut leaving = process.connect();
-        leaving.write(&from(address, "/silent").to_bytes()).unwrap();
-        drop(leaving);
-        let upgrade = from(address, "/").header("connection", "upgrade").header("upgrade", "canary");
-        sinks.response("an upgrade", &process.connect().send(&upgrade).unwrap());
+    let (ids, statuses) = send_everything(&process, &mut sinks);
+    for status in [101, 200, 400, 403, 404, 405, 429, 502, 504] {
+        assert!(statuses.contains(&status), "no request ended with {status}: {statuses:?}");
     }
-    for path in ["/", "/slow", "/slow", "/blocked", "/fail", "/dead"] {
-        let response = connect_from(PEER, process.addr).send(&Request::get(path)).unwrap();
-        statuses.insert(response.status);
-        sinks.response(&format!("{path} for a peer"), &response);
-    }
-    for bytes in malformed("8.8.8.8") {
-        let mut client = connect_from(PEER, process.addr);
-        client.write(bytes.as_bytes()).unwrap();
-        if let Ok(response) = client.response_to("GET") {
-            sinks.response("the answer to a malformed request of a peer", &response);
-        }
-    }
-    assert!([200, 403, 404, 429, 502, 504].iter().all(|status| statuses.contains(status)), "{statuses:?}");
-
-    ids.truncate(20);
     process.files.records(ids.len());
-    ask_everything(&process, &mut sinks, &ids);
-    for arguments in [
-        vec!["check"],
-        vec!["explain", &ids[0]],
-        vec!["explain", "--ip", CLIENTS[0]],
-        vec![
-            "explain",
-            "--json",
-            "--ip",
-            CLIENTS[1],
-            "--path",
-            "/fail",
-            "--header",
-            "client-ip: 203.0.113.77",
-        ],
-    ] {
-        let output = process.command().args(&arguments).output().unwrap();
-        sinks.take(format!("{arguments:?}"), [output.stdout, output.stderr].concat());
-    }
+    ask_everything(&process, &mut sinks, &ids[..20]);
+    run_every_command(&process, &mut sinks, &ids[0]);
     opening.open();
     let (status, files) = process.stop();
     assert!(status.success(), "{status}");
+
     for received in origin.received().iter().chain(&silent.received()) {
         sinks.take("what the origin received", format!("{received:?}"));
     }

@@ -53,7 +53,7 @@ fn the_grace_period_ends_a_request_that_never_would() {
         .section("server", "threads = 1\ngrace_period = \"100ms\"")
         .origin(&[origin.addr()])
         .start();
-    gate.send(&from("8.8.8.8", "/").header("host", "")).status;
+    assert_eq!(gate.send(&from("8.8.8.8", "/").header("host", "\t")).status, 400);
     let mut busy = gate.connect();
     busy.write(&Request::get("/").to_bytes()).unwrap();
     origin.wait_for(1);

@@ -285,9 +285,16 @@ impl Running {
         &self.files
     }
 
-    /// The records of the decision log, once there are `count` of them.
+    /// The records of the decision log, once there are `count` of them. Requests of one connection are in their order.
     pub(crate) fn records(&self, count: usize) -> Vec<serde_json::Value> {
         self.files.records(count)
+    }
+
+    /// The record of the decision that a response names, once it is written.
+    pub(crate) fn record_of(&self, response: &Response) -> serde_json::Value {
+        let id = response.headers.first("riskgate-decision").expect("a response of the gate");
+        let named = |record: &serde_json::Value| record["id"] == id;
+        eventually("a record", || self.files.records(0).into_iter().find(named))
     }
 
     /// Begins to stop, without waiting for it.

@@ -191,7 +191,9 @@ impl Checker<'_> {
                 if incomparable(*left, *right) {
                     let message = format!("`{name}` compares {} with {}", left.name(), right.name());
                     let hint = match (left, right) {
-                        (Type::Unit, _) | (_, Type::Unit) => "nothing a script reads is `()`: what is absent is `\"\"`, 0 or false",
+                        (Type::Unit, _) | (_, Type::Unit) => {
+                            "nothing a script reads is `()`: what is absent is `\"\"`, 0 or false"
+                        }
                         _ => "both sides must be of one type",
                     };
                     self.report(position, name.len(), message, Some(hint.into()));
@@ -203,7 +205,9 @@ impl Checker<'_> {
                 Type::Of(Kind::Bool)
             }
             ("-" | "+", [Type::Of(kind @ (Kind::Int | Kind::Float))]) => Type::Of(*kind),
-            ("+" | "-" | "*" | "/" | "%" | "**", [left, right]) => self.arithmetic(name, *left, *right, position),
+            ("+" | "-" | "*" | "/" | "%" | "**", [left, right]) => {
+                self.arithmetic(name, *left, *right, position)
+            }
             _ => Type::Any,
         }
     }
