@@ -4,64 +4,22 @@
 //! [`Case`] adds what is expected. Cases live beside the scripts and are run before a policy is published, so
 //! they are as pure as judgement itself: same file, same result, everywhere.
 
+mod described;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::decision::{Action, Level};
-use crate::facts::client::{Client, Prefix, Pseudonym, Truncation};
-use crate::facts::place::{Asn, CountryCode, Place};
+use crate::actions::Say;
+use crate::decision::{Action, Evaluation, Level, Mode};
+use crate::facts::client::Truncation;
 use crate::facts::problem::{Problem, nearest};
-use crate::facts::request::{RequestHead, Scheme};
-use crate::facts::time::Wall;
 use crate::pipeline::{Judgement, judge};
-use crate::signals::{Facts, Readings, RequestContext, Secrets};
+use crate::signals::Secrets;
 use crate::snapshot::Snapshot;
-
-/// A request as somebody describes it. What is left out is unknown, zero or absent.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Described {
-    /// The method; `GET` if left out.
-    pub method: Option<String>,
-    /// Path and query; `/` if left out.
-    pub path: Option<String>,
-    /// The host; `localhost` if left out.
-    pub host: Option<String>,
-    /// `http` or `https`; `http` if left out.
-    pub scheme: Option<String>,
-    /// The HTTP version, `1.0`, `1.1` or `2`; `1.1` if left out.
-    pub version: Option<String>,
-    /// Headers by name.
-    pub headers: BTreeMap<String, String>,
-    /// Declared body bytes.
-    pub size: Option<u64>,
-    /// The client's address; it is truncated before anything else happens.
-    pub ip: Option<IpAddr>,
-    /// The country, instead of the one that the address belongs to.
-    pub country: Option<String>,
-    /// The network, instead of the one that the address belongs to.
-    pub asn: Option<u32>,
-    /// Requests/s of the client.
-    pub client_rate: f64,
-    /// Requests/s of the country.
-    pub country_rate: f64,
-    /// The country's usual requests/s.
-    pub country_usual: f64,
-    /// The country's surge; 1 if left out.
-    pub country_surge: Option<f64>,
-    /// The country's points, instead of the configured ones.
-    pub weight: Option<u8>,
-    /// Events by counter.
-    pub counts: BTreeMap<String, i64>,
-    /// Lists that the client is on, besides those that hold the whole truncated address.
-    pub listed: Vec<String>,
-    /// The moment, RFC 3339; 1970-01-01T00:00:00Z if left out.
-    pub time: Option<String>,
-}
+pub use described::{Answered, Described};
 
 /// A request and what should become of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +27,7 @@ pub struct Case {
     name: String,
     line: usize,
     request: Described,
+    response: Option<Answered>,
     expect: Expect,
 }
 
@@ -116,6 +75,7 @@ struct Written {
     name: String,
     #[serde(default)]
     request: Described,
+    response: Option<Answered>,
     expect: Expect,
 }
 
@@ -143,8 +103,8 @@ impl Case {
         })?;
         let cases = case.into_iter().map(|written| {
             let (line, _) = place_of(text, written.span().start);
-            let Written { name, request, expect } = written.into_inner();
-            Self { name, line, request: request.over(&defaults), expect }
+            let Written { name, request, response, expect } = written.into_inner();
+            Self { name, line, request: request.over(&defaults), response, expect }
         });
         let cases: Vec<Self> = cases.collect();
         let problems: Vec<Problem> = cases.iter().filter_map(|case| case.misspelt(path)).collect();
@@ -172,8 +132,13 @@ impl Case {
         snapshot: &Snapshot,
         setting: &Setting,
     ) -> Result<(Judgement, Vec<Difference>), String> {
-        let judgement = judge(snapshot, &self.request.context(snapshot, setting)?);
-        let differences = self.expect.differences(&judgement);
+        let context = self.request.context(snapshot, setting)?;
+        let judgement = judge(snapshot, &context);
+        let observed = match &self.response {
+            Some(response) => self.request.observed(snapshot, setting, &context, response)?,
+            None => Evaluation::default(),
+        };
+        let differences = self.expect.differences(&judgement, &observed);
         Ok((judgement, differences))
     }
 
@@ -197,7 +162,7 @@ impl Case {
 }
 
 impl Expect {
-    fn differences(&self, judgement: &Judgement) -> Vec<Difference> {
+    fn differences(&self, judgement: &Judgement, observed: &Evaluation) -> Vec<Difference> {
         let decision = &judgement.decision;
         let mut differences = Vec::new();
         let mut compare = |what, expected: Option<String>, found: String| {
@@ -215,11 +180,16 @@ impl Expect {
         let wanted = self.tags.clone().map(|wanted| tags(&mut wanted.into_iter()));
         let given = decision.tags().iter().map(|(name, value)| (name.to_string(), value.to_string()));
         compare("tags", wanted, tags(&mut given.into_iter()));
-        let counts = decision.counts().iter().map(ToString::to_string);
+        let observed_counts = observed.said(Mode::Enforce).filter_map(|(_, say)| match say {
+            Say::Count { counter } => Some(counter),
+            _ => None,
+        });
+        let counts = decision.counts().iter().chain(observed_counts).map(ToString::to_string);
         compare("counts", self.counts.as_ref().map(|wanted| set(wanted.iter().cloned())), set(counts));
         let errors: Vec<String> = judgement
             .evaluation
             .errors()
+            .chain(observed.errors())
             .map(|(outcome, error)| format!("{}:{error}", outcome.rule))
             .collect();
         compare(
@@ -228,156 +198,6 @@ impl Expect {
             if errors.is_empty() { "none".into() } else { errors.join("; ") },
         );
         differences
-    }
-}
-
-impl Described {
-    /// Everything that a judgement of this request needs.
-    pub fn context(&self, snapshot: &Snapshot, setting: &Setting) -> Result<RequestContext, String> {
-        self.names_exist(snapshot)?;
-        let prefix = self.ip.map_or(Prefix::UNKNOWN, |ip| Prefix::of_described(ip, setting.truncation));
-        let place = self.place(snapshot, &prefix)?;
-        let client = Client::new(prefix, Pseudonym::parse("0000000000000000").ok_or("no pseudonym")?);
-        let parts = self.parts()?;
-        let head = RequestHead::read(&parts, self.scheme()?);
-        let readings = Given { described: self, snapshot, prefix: &prefix, place };
-        let facts = Facts {
-            head: &head,
-            client: &client,
-            place,
-            wall: self.wall()?,
-            secrets: &setting.secrets,
-            readings: &readings,
-            response: None,
-        };
-        Ok(snapshot.policy().needs().read(&facts))
-    }
-
-    /// This description, with `defaults` for what it leaves out.
-    fn over(self, defaults: &Self) -> Self {
-        let nonzero = |own: f64, default: f64| if own == 0.0 { default } else { own };
-        let mut headers = defaults.headers.clone();
-        headers.extend(self.headers);
-        headers.retain(|_, value| !value.is_empty());
-        let mut counts = defaults.counts.clone();
-        counts.extend(self.counts);
-        Self {
-            method: self.method.or_else(|| defaults.method.clone()),
-            path: self.path.or_else(|| defaults.path.clone()),
-            host: self.host.or_else(|| defaults.host.clone()),
-            scheme: self.scheme.or_else(|| defaults.scheme.clone()),
-            version: self.version.or_else(|| defaults.version.clone()),
-            headers,
-            size: self.size.or(defaults.size),
-            ip: self.ip.or(defaults.ip),
-            country: self.country.or_else(|| defaults.country.clone()),
-            asn: self.asn.or(defaults.asn),
-            client_rate: nonzero(self.client_rate, defaults.client_rate),
-            country_rate: nonzero(self.country_rate, defaults.country_rate),
-            country_usual: nonzero(self.country_usual, defaults.country_usual),
-            country_surge: self.country_surge.or(defaults.country_surge),
-            weight: self.weight.or(defaults.weight),
-            counts,
-            listed: if self.listed.is_empty() { defaults.listed.clone() } else { self.listed },
-            time: self.time.or_else(|| defaults.time.clone()),
-        }
-    }
-
-    fn names_exist(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let unknown = self.counts.keys().find(|name| snapshot.counter(name).is_none());
-        if let Some(name) = unknown {
-            return Err(format!("unknown counter `{name}`: declare it in `[counters]`"));
-        }
-        let unknown =
-            self.listed.iter().find(|name| !snapshot.lists().iter().any(|list| list.name == **name));
-        unknown.map_or(Ok(()), |name| Err(format!("unknown list `{name}`: declare it in `[lists]`")))
-    }
-
-    fn place(&self, snapshot: &Snapshot, prefix: &Prefix) -> Result<Place, String> {
-        let found = snapshot.place(prefix);
-        let country = match &self.country {
-            Some(code) => CountryCode::parse(code)
-                .ok_or_else(|| format!("`{code}` is no country: write two letters"))?,
-            None => found.country,
-        };
-        Ok(Place { country, asn: self.asn.map_or(found.asn, Asn::new) })
-    }
-
-    fn parts(&self) -> Result<http::request::Parts, String> {
-        let path = self.path.as_deref().unwrap_or("/");
-        let mut request = http::Request::builder().method(self.method.as_deref().unwrap_or("GET")).uri(path);
-        request =
-            request.version(self.version()?).header("host", self.host.as_deref().unwrap_or("localhost"));
-        if let Some(size) = self.size {
-            request = request.header("content-length", size);
-        }
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let request = request.body(()).map_err(|error| format!("this is no request: {error}"))?;
-        Ok(request.into_parts().0)
-    }
-
-    fn scheme(&self) -> Result<Scheme, String> {
-        match self.scheme.as_deref() {
-            None | Some("http") => Ok(Scheme::Http),
-            Some("https") => Ok(Scheme::Https),
-            Some(other) => Err(format!("unknown scheme `{other}`: write `http` or `https`")),
-        }
-    }
-
-    fn version(&self) -> Result<http::Version, String> {
-        let Some(text) = self.version.as_deref() else { return Ok(http::Version::HTTP_11) };
-        let known =
-            [("1.0", http::Version::HTTP_10), ("1.1", http::Version::HTTP_11), ("2", http::Version::HTTP_2)];
-        let found = known.into_iter().find(|(name, _)| *name == text).map(|(_, version)| version);
-        found.ok_or_else(|| format!("unknown version `{text}`: write `1.0`, `1.1` or `2`"))
-    }
-
-    fn wall(&self) -> Result<Wall, String> {
-        let Some(text) = &self.time else { return Ok(Wall::default()) };
-        let moment: jiff::Timestamp =
-            text.parse().map_err(|_| format!("`{text}` is no moment: write `2026-01-31T12:00:00Z`"))?;
-        Ok(Wall::from_millis(u64::try_from(moment.as_millisecond()).unwrap_or(0)))
-    }
-}
-
-struct Given<'a> {
-    described: &'a Described,
-    snapshot: &'a Snapshot,
-    prefix: &'a Prefix,
-    place: Place,
-}
-
-impl Readings for Given<'_> {
-    fn client_rate(&self) -> f64 {
-        self.described.client_rate
-    }
-
-    fn country_rate(&self) -> f64 {
-        self.described.country_rate
-    }
-
-    fn country_usual(&self) -> f64 {
-        self.described.country_usual
-    }
-
-    fn country_surge(&self) -> f64 {
-        self.described.country_surge.unwrap_or(1.0)
-    }
-
-    fn country_weight(&self) -> i64 {
-        i64::from(self.described.weight.unwrap_or_else(|| self.snapshot.weight(self.place.country)))
-    }
-
-    fn count(&self, counter: &str) -> i64 {
-        self.described.counts.get(counter).copied().unwrap_or(0)
-    }
-
-    fn listed(&self, list: &str) -> bool {
-        let mut lists = self.snapshot.lists().iter();
-        self.described.listed.iter().any(|given| given == list)
-            || lists.any(|known| known.name == list && known.addresses.contains_prefix(self.prefix))
     }
 }
 

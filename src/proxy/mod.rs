@@ -160,8 +160,11 @@ impl ProxyHttp for Gate {
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        match exchange.judged() {
-            Some(judged) => response.insert_header(DECISION_HEADER, judged.id.to_string()),
+        match exchange.judged_mut() {
+            Some(judged) => {
+                judged.answered_by_origin();
+                response.insert_header(DECISION_HEADER, judged.id.to_string())
+            }
             None => Ok(()),
         }
     }
@@ -242,6 +245,7 @@ impl Gate {
             status: exchange::status(session, failure),
             size: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
             seconds: judged.since(now).as_secs_f64(),
+            from_origin: judged.was_answered_by_origin(),
             headers: sent.map(|sent| &sent.headers),
         };
         let observation = Observation {

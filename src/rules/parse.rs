@@ -157,7 +157,7 @@ fn syntax(script: &Script, error: &ParseError, constants: &[(String, Dynamic)]) 
         Kind::BadInput(rhai::LexError::ImproperSymbol(symbol, _)) if is_refused(symbol) => {
             (format!("`{symbol}` is not available in policies"), reason(symbol), symbol.len())
         }
-        other => (lower_first(&other.to_string()), None, 1),
+        other => (lower_first(&other.to_string()), habit(script, error.1), 1),
     };
     let problem = problem_at(script, error.1, message).spanning(width);
     match hint {
@@ -173,6 +173,23 @@ fn is_refused(name: &str) -> bool {
 fn reason(name: &str) -> Option<String> {
     let refused = super::functions::REFUSED.iter().find(|(refused, _)| *refused == name);
     refused.map(|(_, why)| (*why).to_owned())
+}
+
+/// What to write instead, where the text has a habit from another language.
+fn habit(script: &Script, position: Position) -> Option<String> {
+    let line = script.text.lines().nth(position.line()?.checked_sub(1)?)?;
+    let from = line.char_indices().nth(position.position()?.checked_sub(1)?)?.0;
+    let (before, at) = line.split_at_checked(from)?;
+    let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    let last = before.trim_end().rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("");
+    let quoted = at.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(text, _)| text);
+    match (quoted, word(at).as_str(), last) {
+        (Some(text), ..) => Some(format!("write texts in double quotes: `\"{text}\"`")),
+        (None, "and", _) => Some("write `&&` for `and`".to_owned()),
+        (None, "or", _) => Some("write `||` for `or`".to_owned()),
+        (None, "not", _) | (None, _, "not") => Some("write `!` for `not`".to_owned()),
+        (None, ..) => None,
+    }
 }
 
 /// A literal, if the expression is one.

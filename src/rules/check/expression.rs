@@ -157,7 +157,8 @@ impl Checker<'_> {
     /// A function of the language, or of this script, called with as many arguments.
     pub(super) fn known_function(&mut self, name: &str, arity: usize, position: Position) -> Type {
         if let Some(function) = functions::find(name) {
-            return function.returns.map_or(Type::Any, Type::Of);
+            let varies = if functions::IN_PLACE.contains(&name) { Type::Unit } else { Type::Any };
+            return function.returns.map_or(varies, Type::Of);
         }
         if let Some((_, why)) = functions::REFUSED.iter().find(|(refused, _)| *refused == name) {
             let message = format!("`{name}` is not available in policies");
@@ -169,7 +170,7 @@ impl Checker<'_> {
         let (message, hint) = match wrong_arity {
             Some(function) => {
                 let wanted = function.parameters.len();
-                (format!("`{name}` takes {wanted} arguments, not {arity}"), None)
+                (format!("`{name}` takes {}, not {arity}", arguments(wanted)), None)
             }
             None => {
                 let names = own.map(|function| function.name.as_str());
@@ -227,6 +228,11 @@ impl Checker<'_> {
             _ => Type::Any,
         }
     }
+}
+
+/// `1 argument`, `2 arguments`
+pub(super) fn arguments(count: usize) -> String {
+    format!("{count} argument{}", if count == 1 { "" } else { "s" })
 }
 
 fn incomparable(left: Type, right: Type) -> bool {

@@ -213,7 +213,7 @@ impl Checker<'_> {
         }
         if args.len() != verb.parameters.len() {
             let message =
-                format!("`risk.{name}` takes {} arguments, not {}", verb.parameters.len(), args.len());
+                format!("`risk.{name}` takes {}, not {}", super::expression::arguments(verb.parameters.len()), args.len());
             self.report(position, name.len(), message, Some(format!("write `{}`", usage(verb))));
             return args.iter().for_each(|arg| self.value(arg));
         }

@@ -107,6 +107,20 @@ fn types_that_cannot_fit_are_refused() {
 }
 
 #[test]
+fn what_other_languages_write_is_explained() {
+    for (body, message) in [
+        ("req.method == 'POST'", "write texts in double quotes: `\"POST\"`"),
+        ("if req.size > 1 and req.size < 5 { req.method }", "write `&&` for `and`"),
+        ("if req.size > 1 or req.size < 5 { req.method }", "write `||` for `or`"),
+        ("if not req.client.listed(\"blocklist\") { req.method }", "write `!` for `not`"),
+        ("let p = req.path.trim(); p == \"x\"", "`==` compares () with string"),
+    ] {
+        let found = problems(body);
+        assert!(found.iter().any(|found| found.contains(message)), "{body}\nwanted {message}\nfound  {found:#?}");
+    }
+}
+
+#[test]
 fn names_are_found_wherever_they_hide() {
     for body in [
         "if false || req.nope == 1 { }",
@@ -149,7 +163,7 @@ fn own_functions_are_checked_with_what_they_are_given() {
     let found = load("fn geo(r) { r.geo }\nfn assess(req, risk) { geo(req).contry }").err().unwrap();
     assert_eq!(found, ["t.rhai:2:33: unknown signal `req.geo.contry`; did you mean `country`?"]);
     let found = load("fn f(a) { a }\nfn assess(req, risk) { f(1, 2) }").err().unwrap();
-    assert_eq!(found, ["t.rhai:2:24: `f` takes 1 arguments, not 2"]);
+    assert_eq!(found, ["t.rhai:2:24: `f` takes 1 argument, not 2"]);
     let found = load("fn unused(req) { req.nope }\nfn assess(req, risk) { }").err().unwrap();
     assert!(found[0].contains("unknown signal `req.nope`"), "{found:?}");
 }
