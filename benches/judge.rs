@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench judge`; with `-- --test` every bench runs once, as a check that it works.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a bench that cannot begin has nobody else to tell")]
+
 use std::path::Path;
 
 use divan::{AllocProfiler, Bencher, black_box};
@@ -10,7 +12,7 @@ use mimalloc::MiMalloc;
 use riskgate::app::{self, build::Builder};
 use riskgate::cases::Setting;
 use riskgate::clock::Clock;
-use riskgate::facts::client::{Keyring, PeerAddr, TrustedProxies, Truncation};
+use riskgate::facts::client::{Keyring, PeerAddr, Truncation, TrustedProxies};
 use riskgate::facts::forwarded::ForwardHeader;
 use riskgate::facts::request::{RequestHead, Scheme};
 use riskgate::pipeline::{self, Enquiry};
@@ -179,7 +181,8 @@ impl Gate {
             "shipped" => root.join("conf/riskgate.toml"),
             other => root.join("benches/load").join(other).join("riskgate.toml"),
         };
-        let mut loaded = app::load(&config, Vocabulary::standard()).unwrap_or_else(|problems| fail(&problems));
+        let mut loaded =
+            app::load(&config, Vocabulary::standard()).unwrap_or_else(|problems| fail(&problems));
         let snapshot = snapshot(&mut loaded.builder, loaded.clock);
         Self {
             snapshot,

@@ -1,38 +1,48 @@
 //! Why a request was judged as it was, and what would change it.
 //!
-//! An [`Explanation`] is plain data made from a judgement: what every script said, the values it could read, the
-//! level, the action, and how far the next level is. The admin API shows it as JSON, the command line as text.
+//! An [`Explanation`] is plain data made from a judgement: what every script said and read, the level, the action,
+//! and what the decision would be without each of its reasons. Nothing is estimated: a change is decided by the
+//! same rulebook. The admin API shows it as JSON, the command line as text.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::decision::{Action, Level, LevelAction, Mode, Reason, RiskScore, ScriptError, Spoken};
+use crate::actions::Say;
+use crate::decision::{
+    Action, Decision, Demand, Evaluation, Level, Mode, Reason, RiskScore, RuleOutcome, ScriptError, Spoken,
+};
 use crate::pipeline::Judgement;
-use crate::signals::RequestContext;
+use crate::rules::RuleSet;
+use crate::signals::{RequestContext, Text, Value};
 use crate::snapshot::{Generation, Snapshot};
 
 /// A judgement, laid open.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
-    /// The snapshot that judged.
+    /// The snapshot that judged; 0 if it was never published.
     pub generation: Generation,
-    /// What the policy could read.
-    pub signals: RequestContext,
-    /// What every script said, in order.
-    pub scripts: Vec<ScriptSay>,
     /// The sum of all points, 0 to 100.
     pub score: RiskScore,
     /// The level it reaches.
     pub level: Level,
     /// What the policy wants.
     pub action: Action,
-    /// Every reason that counted or was observed.
-    pub reasons: Vec<Reason>,
     /// The limits that the request must pass.
     pub limits: Vec<LimitSay>,
+    /// Every reason that counted or was observed.
+    pub reasons: Vec<Reason>,
     /// What the origin is told.
-    pub tags: Vec<(String, String)>,
+    pub tags: BTreeMap<String, String>,
     /// The counters that are counted.
     pub counts: Vec<String>,
+    /// What every script said and read, in order.
+    pub scripts: Vec<ScriptSay>,
+    /// Everything that the policy could read.
+    pub signals: RequestContext,
+    /// The signals that a recorded request lacks, since nobody read them then. They were judged as empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unrecorded: Vec<String>,
     /// What would change it, in sentences.
     pub changes: Vec<String>,
 }
@@ -44,13 +54,15 @@ pub struct ScriptSay {
     pub name: String,
     /// Whether it counts or is only watched.
     pub mode: Mode,
-    /// What it said, one line each.
-    pub said: Vec<String>,
+    /// What it said, in order.
+    pub said: Vec<Say>,
     /// Why it failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ScriptError>,
     /// Whether it was not asked, because an earlier one trusts the request.
     pub skipped: bool,
+    /// The signals that it names, with the values they had.
+    pub reads: BTreeMap<String, Value>,
 }
 
 /// A limit that a request must pass.
@@ -68,68 +80,194 @@ impl Explanation {
     /// Lays a judgement open.
     pub fn new(snapshot: &Snapshot, context: &RequestContext, judgement: &Judgement) -> Self {
         let decision = &judgement.decision;
-        let limit = |demand: &crate::decision::Demand| LimitSay {
+        let limit = |demand: &Demand| LimitSay {
             name: demand.limit.to_string(),
             per: demand.per.as_str(),
             rate: demand.rate.per_second(),
         };
         Self {
             generation: snapshot.generation(),
-            signals: context.clone(),
-            scripts: scripts(snapshot, judgement),
             score: decision.score(),
             level: decision.level(),
             action: decision.action(),
-            reasons: decision.reasons().to_vec(),
             limits: decision.demands().iter().map(limit).collect(),
+            reasons: decision.reasons().to_vec(),
             tags: decision.tags().iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             counts: decision.counts().iter().map(ToString::to_string).collect(),
-            changes: changes(snapshot, judgement),
+            scripts: scripts(snapshot, context, judgement),
+            signals: context.clone(),
+            unrecorded: Vec::new(),
+            changes: Changes::new(snapshot, context, judgement).all(),
         }
+    }
+
+    /// Names the signals that a record lacks.
+    pub fn without(self, unrecorded: Vec<String>) -> Self {
+        Self { unrecorded, ..self }
     }
 }
 
-fn scripts(snapshot: &Snapshot, judgement: &Judgement) -> Vec<ScriptSay> {
+fn scripts(snapshot: &Snapshot, context: &RequestContext, judgement: &Judgement) -> Vec<ScriptSay> {
     let outcomes = judgement.evaluation.outcomes();
-    let asked = |name: &str| outcomes.iter().find(|outcome| outcome.rule == name);
-    let say = |rule_set: &crate::rules::RuleSet| {
-        let outcome = asked(rule_set.name());
+    let say = |rule_set: &RuleSet| {
+        let outcome = outcomes.iter().find(|outcome| outcome.rule == rule_set.name());
         let (said, error) = match outcome.map(|outcome| &outcome.spoken) {
-            Some(Spoken::Whole(says)) => (says.iter().map(ToString::to_string).collect(), None),
+            Some(Spoken::Whole(said)) => (said.clone(), None),
             Some(Spoken::Failed(error)) => (Vec::new(), Some(error.clone())),
             None => (Vec::new(), None),
         };
+        let reads = context.of(rule_set.reads()).map(|(name, value)| (name, value.clone())).collect();
         let (name, mode) = (rule_set.name().to_owned(), rule_set.mode());
-        ScriptSay { name, mode, said, error, skipped: outcome.is_none() }
+        ScriptSay { name, mode, said, error, skipped: outcome.is_none(), reads }
     };
     snapshot.policy().rule_sets().iter().map(say).collect()
 }
 
-fn changes(snapshot: &Snapshot, judgement: &Judgement) -> Vec<String> {
-    let (decision, levels) = (&judgement.decision, &snapshot.rulebook().levels);
-    let (score, level) = (decision.score(), decision.level());
-    let mut changes = Vec::new();
-    if let Some((from, next)) = levels.next(score) {
-        let (more, then) = (from.saturating_sub(score.value()), described(levels.of(RiskScore::of([from.into()])).1));
-        changes.push(format!("{more} more points reach level {}: {then}", next.as_str()));
-    }
-    if let Some((_, from, _)) = levels.iter().find(|(known, _, _)| *known == level) {
-        let fewer = score.value().saturating_sub(from) + 1;
-        let below = levels.of(RiskScore::of([i64::from(from) - 1]));
-        changes.push(format!("{fewer} fewer points fall to level {}: {}", below.0.as_str(), described(below.1)));
-    }
-    let explicit = decision.reasons().iter().filter(|reason| !reason.observed && reason.verb.is_some());
-    for reason in explicit {
-        let verb = reason.verb.unwrap_or_default();
-        changes.push(format!("without `{}` of `{}`, which says `{verb}`, the level alone decides", reason.reason, reason.rule));
-    }
-    changes
+/// Decides again and again, each time with something changed.
+struct Changes<'a> {
+    snapshot: &'a Snapshot,
+    context: &'a RequestContext,
+    evaluation: &'a Evaluation,
+    decision: &'a Decision,
 }
 
-fn described(action: LevelAction) -> String {
-    match action {
-        LevelAction::Allow => "allow".to_owned(),
-        LevelAction::Throttle { per, rate } => format!("throttle per {} at {}/s", per.as_str(), rate.per_second()),
-        LevelAction::Block => "block".to_owned(),
+impl<'a> Changes<'a> {
+    fn new(snapshot: &'a Snapshot, context: &'a RequestContext, judgement: &'a Judgement) -> Self {
+        Self { snapshot, context, evaluation: &judgement.evaluation, decision: &judgement.decision }
     }
+
+    fn all(&self) -> Vec<String> {
+        let mut changes = self.points();
+        changes.extend(self.reasons());
+        if let Some(list) = self.snapshot.hard_list_of(self.context) {
+            let decision = self.decide(self.evaluation, None);
+            changes.push(format!("off the list `{list}`: {}", verdict(&decision)));
+        }
+        if let Some(failed) = self.snapshot.rulebook().judge_errors(self.evaluation) {
+            let decision = self.decide(&self.mended(), self.hard_list());
+            changes.push(format!(
+                "if `{}` had not failed and said nothing: {}",
+                failed.rule,
+                verdict(&decision)
+            ));
+        }
+        changes
+    }
+
+    /// The points up to the next level, and down to the one below. Points beyond 0 and 100 count, too.
+    fn points(&self) -> Vec<String> {
+        let mut enforced = self.evaluation.said(Mode::Enforce).map(|(_, say)| say);
+        if enforced.any(|say| matches!(say, Say::Allow { .. })) {
+            return Vec::new();
+        }
+        let points = self.evaluation.said(Mode::Enforce).map(|(_, say)| match say {
+            Say::Add { points, .. } => *points,
+            Say::Allow { .. }
+            | Say::Throttle { .. }
+            | Say::Block { .. }
+            | Say::Tag { .. }
+            | Say::Count { .. } => 0,
+        });
+        let sum = points.fold(0i64, i64::saturating_add);
+        let (levels, level) = (&self.snapshot.rulebook().levels, self.decision.level());
+        let up = levels.next(self.decision.score()).map(|(from, _)| i64::from(from).saturating_sub(sum));
+        let down = levels.iter().find(|(known, _, _)| *known == level);
+        let down = down.map(|(_, from, _)| i64::from(from).saturating_sub(1).saturating_sub(sum));
+        let change = |points: i64| {
+            let mut evaluation = self.evaluation.clone();
+            let say = Say::Add { reason: Text::new(), points };
+            let spoken = Spoken::Whole(vec![say]);
+            evaluation.push(RuleOutcome { rule: Text::new(), mode: Mode::Enforce, spoken });
+            let decision = self.decide(&evaluation, self.hard_list());
+            let direction = if points > 0 { "more" } else { "fewer" };
+            format!("{} {direction} points: {}", points.unsigned_abs(), verdict(&decision))
+        };
+        up.into_iter().chain(down).map(change).collect()
+    }
+
+    /// The reasons without which something else would happen.
+    fn reasons(&self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let mut changes = Vec::new();
+        for (rule, say) in self.evaluation.said(Mode::Enforce) {
+            let Some(reason) = reason_of(say).filter(|reason| seen.insert((rule.clone(), (*reason).clone())))
+            else {
+                continue;
+            };
+            let others = self.kept(|of, said| of != rule || reason_of(said) != Some(reason));
+            let decision = self.decide(&others, self.hard_list());
+            if wanted(&decision) == wanted(self.decision) {
+                continue;
+            }
+            let after = match say {
+                Say::Allow { .. } => ", and the scripts after it are asked",
+                Say::Add { .. }
+                | Say::Throttle { .. }
+                | Say::Block { .. }
+                | Say::Tag { .. }
+                | Say::Count { .. } => "",
+            };
+            changes.push(format!("without `{reason}`: {}{after}", verdict(&decision)));
+        }
+        changes
+    }
+
+    /// What was said, as far as it is kept.
+    fn kept(&self, keeps: impl Fn(&Text, &Say) -> bool) -> Evaluation {
+        self.otherwise(|rule, spoken| match spoken {
+            Spoken::Whole(said) => {
+                Spoken::Whole(said.iter().filter(|say| keeps(rule, say)).cloned().collect())
+            }
+            Spoken::Failed(error) => Spoken::Failed(error.clone()),
+        })
+    }
+
+    /// What was said, if those that failed had said nothing.
+    fn mended(&self) -> Evaluation {
+        self.otherwise(|_, spoken| match spoken {
+            Spoken::Whole(said) => Spoken::Whole(said.clone()),
+            Spoken::Failed(_) => Spoken::Whole(Vec::new()),
+        })
+    }
+
+    fn otherwise(&self, spoken_by: impl Fn(&Text, &Spoken) -> Spoken) -> Evaluation {
+        let mut evaluation = Evaluation::default();
+        for RuleOutcome { rule, mode, spoken } in self.evaluation.outcomes() {
+            evaluation.push(RuleOutcome { rule: rule.clone(), mode: *mode, spoken: spoken_by(rule, spoken) });
+        }
+        evaluation
+    }
+
+    fn decide(&self, evaluation: &Evaluation, hard_list: Option<&str>) -> Decision {
+        self.snapshot.rulebook().decide(evaluation, self.snapshot.country_of(self.context), hard_list)
+    }
+
+    fn hard_list(&self) -> Option<&str> {
+        self.snapshot.hard_list_of(self.context)
+    }
+}
+
+fn reason_of(say: &Say) -> Option<&Text> {
+    match say {
+        Say::Add { reason, .. }
+        | Say::Allow { reason }
+        | Say::Throttle { reason, .. }
+        | Say::Block { reason } => Some(reason),
+        Say::Tag { .. } | Say::Count { .. } => None,
+    }
+}
+
+/// What makes two decisions the same to a client.
+fn wanted(decision: &Decision) -> (Level, Action, &[Demand]) {
+    (decision.level(), decision.action(), decision.demands())
+}
+
+/// `score 45, level medium: throttle, 5/s per client and 3/s per country`.
+fn verdict(decision: &Decision) -> String {
+    let (score, level, action) = (decision.score(), decision.level().as_str(), decision.action().as_str());
+    let limits = decision.demands().iter();
+    let limits = limits.map(|demand| format!("{}/s per {}", demand.rate.per_second(), demand.per.as_str()));
+    let limits = limits.collect::<Vec<_>>().join(" and ");
+    let comma = if limits.is_empty() { "" } else { ", " };
+    format!("score {score}, level {level}: {action}{comma}{limits}")
 }

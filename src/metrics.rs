@@ -51,12 +51,23 @@ impl Metrics {
             decisions: vec("riskgate_decisions_total", "Requests judged.", &["country", "action", "level"])?,
             handles: (0..slots).map(|_| OnceLock::new()).collect(),
             reasons: vec("riskgate_reasons_total", "Reasons given by enforced scripts.", &["reason"])?,
-            script_errors: vec("riskgate_script_errors_total", "Failures of scripts at run time.", &["script"])?,
+            script_errors: vec(
+                "riskgate_script_errors_total",
+                "Failures of scripts at run time.",
+                &["script"],
+            )?,
             reloads: vec("riskgate_reloads_total", "Reloads by outcome.", &["outcome"])?,
             generation: IntGauge::new("riskgate_generation", "Number of the snapshot in use.")?,
-            last_reload: Gauge::new("riskgate_last_reload_timestamp_seconds", "When the last reload was tried.")?,
+            last_reload: Gauge::new(
+                "riskgate_last_reload_timestamp_seconds",
+                "When the last reload was tried.",
+            )?,
             judge: histogram("riskgate_judge_seconds", "Time from parsed head to decision.", &JUDGE_SECONDS)?,
-            request: histogram("riskgate_request_seconds", "Time from parsed head to end.", &REQUEST_SECONDS)?,
+            request: histogram(
+                "riskgate_request_seconds",
+                "Time from parsed head to end.",
+                &REQUEST_SECONDS,
+            )?,
             upstream_errors: vec("riskgate_upstream_errors_total", "Failures of upstreams.", &["upstream"])?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
         };
@@ -67,8 +78,16 @@ impl Metrics {
     }
 
     /// Counts one judged request.
-    pub fn decided(&self, country: CountryCode, outcome: Outcome, level: Level, judge: Duration, total: Duration) {
-        let at = (country.index() * Outcome::ALL.len() + outcome as usize) * Level::ALL.len() + level as usize;
+    pub fn decided(
+        &self,
+        country: CountryCode,
+        outcome: Outcome,
+        level: Level,
+        judge: Duration,
+        total: Duration,
+    ) {
+        let at =
+            (country.index() * Outcome::ALL.len() + outcome as usize) * Level::ALL.len() + level as usize;
         let labels = || [country.as_str().to_owned(), outcome.as_str().to_owned(), level.as_str().to_owned()];
         match self.handles.get(at) {
             Some(handle) => handle.get_or_init(|| self.decisions.with_label_values(&labels())).inc(),
@@ -139,8 +158,20 @@ mod tests {
     fn every_metric_of_the_design_is_there_and_counted_under_its_labels() {
         let metrics = Metrics::new().unwrap();
         let kp = CountryCode::parse("KP").unwrap();
-        metrics.decided(kp, Outcome::Blocked, Level::Critical, Duration::from_micros(3), Duration::from_millis(2));
-        metrics.decided(kp, Outcome::Blocked, Level::Critical, Duration::from_micros(3), Duration::from_millis(2));
+        metrics.decided(
+            kp,
+            Outcome::Blocked,
+            Level::Critical,
+            Duration::from_micros(3),
+            Duration::from_millis(2),
+        );
+        metrics.decided(
+            kp,
+            Outcome::Blocked,
+            Level::Critical,
+            Duration::from_micros(3),
+            Duration::from_millis(2),
+        );
         metrics.upstream_failed("origin");
         metrics.reloaded("published", Generation(7), Wall::from_millis(1_500));
         let text = metrics.text(4);

@@ -180,7 +180,9 @@ impl Readings for Live<'_> {
 
     fn count(&self, counter: &str) -> i64 {
         let counter = self.snapshot.counter(counter);
-        counter.map_or(0, |counter| i64::try_from(counter.value(self.subject, self.now.tick)).unwrap_or(i64::MAX))
+        counter.map_or(0, |counter| {
+            i64::try_from(counter.value(self.subject, self.now.tick)).unwrap_or(i64::MAX)
+        })
     }
 
     fn listed(&self, list: &str) -> bool {

@@ -112,7 +112,8 @@ impl Routes {
         if let Some(other) = paths.0.iter().find(|entry| &*entry.prefix == prefix) {
             return Err(RouteError::Duplicate(other.route.name.to_string()));
         }
-        let route = Route { name: spec.name.into(), key: RouteKey::named(spec.name), upstream: spec.upstream };
+        let route =
+            Route { name: spec.name.into(), key: RouteKey::named(spec.name), upstream: spec.upstream };
         paths.0.push(Entry { prefix: prefix.into(), parent: None, route });
         Ok(())
     }

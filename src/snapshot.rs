@@ -122,7 +122,9 @@ impl Snapshot {
     pub fn country_of(&self, context: &RequestContext) -> CountryCode {
         match context.value(self.country_signal, "") {
             Some(Value::Text(code)) => CountryCode::parse(&code).unwrap_or_default(),
-            Some(Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Table(_)) | None => CountryCode::UNKNOWN,
+            Some(Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Table(_)) | None => {
+                CountryCode::UNKNOWN
+            }
         }
     }
 

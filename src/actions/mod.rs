@@ -13,11 +13,14 @@ mod throttle;
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::signals::Text;
 pub use throttle::{Per, Rate};
 
 /// One thing that a script said.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "verb", rename_all = "lowercase")]
 pub enum Say {
     /// Points for or against the request.
     Add {
@@ -216,12 +219,15 @@ impl Parameter {
 fn reason(given: &Given) -> Result<Text, String> {
     let text = text(Parameter::Reason, given)?;
     let word = |word: &str| {
-        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+        !word.is_empty()
+            && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
     };
     if text.len() <= MAX_NAME && text.contains('.') && text.split('.').all(word) {
         return Ok(text);
     }
-    Err(format!("`{text}` is no reason id: write `area.rule` in lower case, at most {MAX_NAME} bytes, such as `login.stuffing`"))
+    Err(format!(
+        "`{text}` is no reason id: write `area.rule` in lower case, at most {MAX_NAME} bytes, such as `login.stuffing`"
+    ))
 }
 
 fn points(given: &Given) -> Result<i64, String> {
@@ -229,7 +235,9 @@ fn points(given: &Given) -> Result<i64, String> {
         Given::Int(points) => *points,
         Given::Float(points) if points.is_finite() => points.round() as i64,
         Given::Float(_) => return Err("points are not a finite number".into()),
-        Given::Text(_) | Given::Bool(_) | Given::Other(_) => return Err(wrong(Parameter::Points, given, "a number")),
+        Given::Text(_) | Given::Bool(_) | Given::Other(_) => {
+            return Err(wrong(Parameter::Points, given, "a number"));
+        }
     };
     Ok(points.clamp(-100, 100))
 }
@@ -241,7 +249,9 @@ fn counter(given: &Given) -> Result<Text, String> {
 fn text(parameter: Parameter, given: &Given) -> Result<Text, String> {
     match given {
         Given::Text(text) => Ok(text.clone()),
-        Given::Int(_) | Given::Float(_) | Given::Bool(_) | Given::Other(_) => Err(wrong(parameter, given, "a string")),
+        Given::Int(_) | Given::Float(_) | Given::Bool(_) | Given::Other(_) => {
+            Err(wrong(parameter, given, "a string"))
+        }
     }
 }
 

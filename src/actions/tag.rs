@@ -29,7 +29,9 @@ pub(super) fn name(given: &Given) -> Result<Text, String> {
     let edge = name.starts_with('-') || name.ends_with('-');
     let spelled = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if name.is_empty() || name.len() > MAX_NAME || edge || !spelled {
-        return Err(format!("`{name}` is no tag name: write lower-case letters, digits and `-`, such as `bot-class`"));
+        return Err(format!(
+            "`{name}` is no tag name: write lower-case letters, digits and `-`, such as `bot-class`"
+        ));
     }
     Ok(name)
 }
@@ -40,7 +42,9 @@ pub(super) fn value(given: &Given) -> Result<Text, String> {
         Given::Int(number) => number.to_string(),
         Given::Float(number) => number.to_string(),
         Given::Bool(answer) => answer.to_string(),
-        Given::Other(kind) => return Err(format!("`value` must be a string, a number or a boolean, not {kind}")),
+        Given::Other(kind) => {
+            return Err(format!("`value` must be a string, a number or a boolean, not {kind}"));
+        }
     };
     let visible = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' });
     Ok(visible.take(MAX_VALUE).collect::<String>().trim().into())

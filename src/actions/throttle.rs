@@ -31,10 +31,13 @@ pub(super) fn rate(given: &Given) -> Result<Rate, String> {
     let rate = match given {
         Given::Int(rate) => *rate as f64,
         Given::Float(rate) => *rate,
-        Given::Text(_) | Given::Bool(_) | Given::Other(_) => return Err(wrong(Parameter::Rate, given, "a number")),
+        Given::Text(_) | Given::Bool(_) | Given::Other(_) => {
+            return Err(wrong(Parameter::Rate, given, "a number"));
+        }
     };
-    Rate::new(rate)
-        .map_err(|_| format!("a rate of {rate} requests/s is no limit: write a number above 0, or use `risk.block`"))
+    Rate::new(rate).map_err(|_| {
+        format!("a rate of {rate} requests/s is no limit: write a number above 0, or use `risk.block`")
+    })
 }
 
 #[cfg(test)]

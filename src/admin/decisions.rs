@@ -65,5 +65,7 @@ pub(super) async fn find(admin: &Admin, id: Uuid) -> Result<Option<Vec<u8>>, Str
     }
     let Some(path) = admin.decisions.clone() else { return Ok(None) };
     let found = tokio::task::spawn_blocking(move || find_in_files(&path, id)).await;
-    found.map_err(|_| "the search broke off".to_owned())?.map_err(|error| format!("the log cannot be read: {error}"))
+    found
+        .map_err(|_| "the search broke off".to_owned())?
+        .map_err(|error| format!("the log cannot be read: {error}"))
 }

@@ -16,6 +16,12 @@ use crate::snapshot::Snapshot;
 
 pub(super) struct Explain;
 
+/// What the body asks for.
+enum Question {
+    Recorded(Uuid),
+    Described(Box<Described>),
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ById {
@@ -34,18 +40,49 @@ impl Endpoint for Explain {
 
     async fn answer(&self, admin: &Admin, asked: Asked) -> Answer {
         let snapshot = admin.live.pin();
-        let context = match serde_json::from_slice::<ById>(&asked.body) {
-            Ok(ById { id }) => recorded(admin, &snapshot, id).await,
-            Err(_) => described(admin, &snapshot, &asked.body),
+        let read = match Question::parse(&asked.body) {
+            Ok(Question::Recorded(id)) => recorded(admin, &snapshot, id).await,
+            Ok(Question::Described(described)) => {
+                let context = described.context(&snapshot, &admin.setting).map_err(|detail| bad(&detail));
+                context.map(|context| (context, Vec::new()))
+            }
+            Err(error) => Err(bad(&error.to_string())),
         };
-        match context {
-            Ok(context) => Answer::json(&Explanation::new(&snapshot, &context, &judge(&snapshot, &context))),
+        match read {
+            Ok((context, unrecorded)) => {
+                let explanation = Explanation::new(&snapshot, &context, &judge(&snapshot, &context));
+                Answer::json(&explanation.without(unrecorded))
+            }
             Err(answer) => answer,
         }
     }
 }
 
-async fn recorded(admin: &Admin, snapshot: &Snapshot, id: Uuid) -> Result<RequestContext, Answer> {
+impl Question {
+    /// Reads a body; an empty one describes nothing in particular.
+    fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let body = if body.is_empty() { b"{}" } else { body };
+        // A struct alone would also be read from an array.
+        let json: Map<String, Value> = serde_json::from_slice(body)?;
+        let by_id = json.contains_key("id");
+        let json = Value::Object(json);
+        if by_id {
+            return serde_json::from_value(json).map(|ById { id }| Self::Recorded(id));
+        }
+        serde_json::from_value(json).map(Box::new).map(Self::Described)
+    }
+}
+
+fn bad(detail: &str) -> Answer {
+    Answer::problem(StatusCode::BAD_REQUEST, detail)
+}
+
+/// What a recorded request was judged by, and the signals that its record lacks.
+async fn recorded(
+    admin: &Admin,
+    snapshot: &Snapshot,
+    id: Uuid,
+) -> Result<(RequestContext, Vec<String>), Answer> {
     let line = decisions::find(admin, id).await;
     let line = line.map_err(|detail| Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, &detail))?;
     let line = line.ok_or_else(|| Answer::problem(StatusCode::NOT_FOUND, "no such decision is kept"))?;
@@ -54,12 +91,5 @@ async fn recorded(admin: &Admin, snapshot: &Snapshot, id: Uuid) -> Result<Reques
     let Some(Value::Object(signals)) = signals else {
         return Err(Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the record has no `signals`"));
     };
-    Ok(snapshot.policy().needs().read_recorded(&signals).0)
-}
-
-fn described(admin: &Admin, snapshot: &Snapshot, body: &[u8]) -> Result<RequestContext, Answer> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    let described = serde_json::from_slice::<Described>(body);
-    let described = described.map_err(|error| Answer::problem(StatusCode::BAD_REQUEST, &error.to_string()))?;
-    described.context(snapshot, &admin.setting).map_err(|detail| Answer::problem(StatusCode::BAD_REQUEST, &detail))
+    Ok(snapshot.policy().needs().read_recorded(&signals))
 }

@@ -1,6 +1,6 @@
 //! The admin listener: health, metrics, and an API to look into the gate.
 //!
-//! Each endpoint is one file and one line in [`ENDPOINTS`]. Health is open; everything else wants the token, if there
+//! Each endpoint is one file and one line in `ENDPOINTS`. Health is open; everything else wants the token, if there
 //! is one. Nothing here can show an address: what it shows are records, metrics and configuration.
 
 mod decisions;
@@ -14,9 +14,9 @@ mod token;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, Response, StatusCode};
 use pingora::apps::http_app::{HttpServer, ServeHttp};
@@ -96,8 +96,12 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// The most bytes of a body that are read.
+/// The most bytes of a body that are kept.
 const MAX_BODY: usize = 64 * 1024;
+/// The most bytes of a body that are read, so that a refusal arrives before the connection is closed.
+const MAX_READ: usize = 128 * MAX_BODY;
+/// How long to wait for the next bytes of a body.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Admin {
     /// The application that answers operators.
@@ -111,18 +115,22 @@ impl Admin {
         let query = request.uri.query().unwrap_or("").to_owned();
         let host = RequestHead::read(request, Scheme::Http).host().to_owned();
         let shown = request.headers.get(AUTHORIZATION).map(|value| value.as_bytes().to_vec());
-        let known = ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint, matched(endpoint.path(), &path)?)));
+        let known =
+            ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint, matched(endpoint.path(), &path)?)));
         let known: Vec<_> = known.collect();
         let asked_method = if method == "HEAD" { "GET" } else { method.as_str() };
-        let Some((endpoint, rest)) = known.iter().find(|(endpoint, _)| endpoint.method() == asked_method) else {
-            return no_such_endpoint(&known.iter().map(|(endpoint, _)| endpoint.method()).collect::<Vec<_>>());
+        let Some((endpoint, rest)) = known.iter().find(|(endpoint, _)| endpoint.method() == asked_method)
+        else {
+            return no_such_endpoint(
+                &known.iter().map(|(endpoint, _)| endpoint.method()).collect::<Vec<_>>(),
+            );
         };
         if let Some(refusal) = self.refusal(shown.as_deref(), &host).filter(|_| !endpoint.is_open()) {
             return refusal;
         }
         match read_body(session).await {
-            Some(body) => endpoint.answer(self, Asked { rest: rest.clone(), query, body }).await,
-            None => Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB"),
+            Ok(body) => endpoint.answer(self, Asked { rest: rest.clone(), query, body }).await,
+            Err(refusal) => refusal,
         }
     }
 
@@ -147,6 +155,7 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        session.set_read_timeout(Some(PATIENCE));
         let head_only = session.req_header().method == http::Method::HEAD;
         let answer = self.answer(session).await;
         let mut response = Response::builder()
@@ -198,7 +207,8 @@ fn no_such_endpoint(methods: &[&str]) -> Answer {
             ENDPOINTS.iter().map(|endpoint| format!("{} {}", endpoint.method(), endpoint.path())).collect();
         return Answer::problem(StatusCode::NOT_FOUND, &format!("there is {}", known.join(", ")));
     }
-    let allowed = methods.join(", ");
+    // What answers GET answers HEAD.
+    let allowed = methods.join(", ").replace("GET", "GET, HEAD");
     let detail = format!("this takes {allowed}");
     Answer::problem(StatusCode::METHOD_NOT_ALLOWED, &detail).with(ALLOW, allowed)
 }
@@ -211,16 +221,22 @@ fn matched(pattern: &str, path: &str) -> Option<String> {
     }
 }
 
-/// The whole body; `None` if it is too large or breaks off.
-async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await.ok()? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return None;
+/// The whole body, unless it is too large or breaks off.
+async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Answer> {
+    let broken = |_| Answer::problem(StatusCode::BAD_REQUEST, "the body breaks off");
+    let (mut body, mut read) = (Vec::new(), 0);
+    while let Some(chunk) = session.read_request_body().await.map_err(broken)? {
+        read += chunk.len();
+        if read <= MAX_BODY {
+            body.extend_from_slice(&chunk);
+        } else if read > MAX_READ {
+            break;
         }
-        body.extend_from_slice(&chunk);
     }
-    Some(body.to_vec())
+    if read > MAX_BODY {
+        return Err(Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB"));
+    }
+    Ok(body)
 }
 
 #[cfg(test)]
@@ -242,7 +258,11 @@ mod tests {
     #[test]
     fn only_names_of_loopback_are_loopback() {
         assert!(["localhost", "127.0.0.1", "127.9.9.9", "[::1]"].iter().all(|host| is_loopback(host)));
-        assert!(["", "evil.example", "localhost.evil.example", "10.0.0.1", "[::2]"].iter().all(|h| !is_loopback(h)));
+        assert!(
+            ["", "evil.example", "localhost.evil.example", "10.0.0.1", "[::2]"]
+                .iter()
+                .all(|h| !is_loopback(h))
+        );
     }
 
     #[test]

@@ -24,7 +24,8 @@ impl Endpoint for Policy {
     async fn answer(&self, admin: &Admin, _: Asked) -> Answer {
         let snapshot = admin.live.pin();
         let script = |rule_set: &RuleSet| {
-            let hits = rule_set.reasons().map(|reason| (reason.to_owned(), admin.metrics.hits(reason).into()));
+            let hits =
+                rule_set.reasons().map(|reason| (reason.to_owned(), admin.metrics.hits(reason).into()));
             json!({
                 "name": rule_set.name(),
                 "path": rule_set.path(),
@@ -33,9 +34,10 @@ impl Endpoint for Policy {
                 "hits": Value::Object(hits.collect()),
             })
         };
-        let lists = snapshot.lists().iter().map(|list| {
-            json!({ "name": list.name, "entries": list.addresses.len(), "hard": list.hard })
-        });
+        let lists = snapshot
+            .lists()
+            .iter()
+            .map(|list| json!({ "name": list.name, "entries": list.addresses.len(), "hard": list.hard }));
         Answer::json(&json!({
             "generation": snapshot.generation(),
             "scripts": snapshot.policy().rule_sets().iter().map(script).collect::<Vec<_>>(),
@@ -55,7 +57,9 @@ pub(super) fn last_reload(last: &Last) -> Value {
     json!({
         "at": rfc3339(last.at),
         "outcome": last.outcome.as_str(),
+        "generation": last.generation,
         "problems": problems.iter().map(problem).collect::<Vec<_>>(),
+        "warnings": last.notes.iter().map(problem).collect::<Vec<_>>(),
     })
 }
 

@@ -45,7 +45,8 @@ mod tests {
     fn only_the_whole_token_is_the_token() {
         let token = Token::parse("0123456789abcdef").unwrap();
         assert!(token.is_shown_by(Some(b"Bearer 0123456789abcdef")));
-        for wrong in ["", "Bearer ", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0", "0123456789abcdef"] {
+        for wrong in ["", "Bearer ", "Bearer 0123456789abcde", "Bearer 0123456789abcdef0", "0123456789abcdef"]
+        {
             assert!(!token.is_shown_by(Some(wrong.as_bytes())), "{wrong}");
         }
         assert!(!token.is_shown_by(None));

@@ -23,7 +23,10 @@ use crate::traffic::{CounterSpec, Interval, LimitSpec, Per, Rate, Traffic, Traff
 
 /// Builds snapshots as the configuration says.
 pub struct Builder {
+    /// What candidates are built from.
     config: Config,
+    /// What the snapshot in use was built from.
+    in_use: Config,
     config_path: PathBuf,
     vocabulary: Vocabulary,
     traffic: Arc<Traffic>,
@@ -50,7 +53,8 @@ impl Builder {
         clock: Clock,
     ) -> Self {
         let (lists, geo) = (HashMap::new(), None);
-        Self { config, config_path, vocabulary, traffic, setting, clock, lists, geo }
+        let in_use = config.clone();
+        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo }
     }
 
     /// The policy cases beside the scripts, by file. Problems are misspelt cases.
@@ -81,7 +85,8 @@ impl Builder {
         let now = self.clock.now().tick;
         let refuse = |error: TrafficError| vec![Problem::error(&self.config_path, error.to_string())];
         let limits = self.traffic.limits(&specs, now).map_err(refuse)?;
-        let limits = limits.into_iter().map(|limit| ((limit.spec().name.as_str().into(), limit.spec().per), limit));
+        let limits =
+            limits.into_iter().map(|limit| ((limit.spec().name.as_str().into(), limit.spec().per), limit));
         let contents = Contents {
             limits: limits.collect(),
             counters: self.traffic.counters(&self.counter_specs(), now),
@@ -100,12 +105,14 @@ impl Builder {
     }
 
     fn unknown_observe_only(&self, sources: &Sources) -> Vec<Problem> {
-        let names: Vec<String> = sources.scripts().iter().map(|script| crate::rules::name_of(script.path())).collect();
+        let names: Vec<String> =
+            sources.scripts().iter().map(|script| crate::rules::name_of(script.path())).collect();
         let unknown = self.config.policy.observe_only.iter().filter(|only| !names.contains(&only.value));
         let problem = |only: &crate::config::Written<String>| {
             let message = format!("`observe_only` names `{}`, but there is no such script", only.value);
             let (line, column) = (only.position.line, only.position.column);
-            let problem = Problem::error(&self.config_path, message).at(line, column).spanning(only.position.width);
+            let problem =
+                Problem::error(&self.config_path, message).at(line, column).spanning(only.position.width);
             match nearest(&only.value, names.iter().map(String::as_str)) {
                 Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
                 None => problem.hint("write the file name without `.rhai`"),
@@ -128,14 +135,17 @@ impl Builder {
         };
         let observe_only: Vec<String> =
             self.config.policy.observe_only.iter().filter(known).map(|only| only.value.clone()).collect();
-        Policy::load(&scripts, &Terms {
-            vocabulary: &self.vocabulary,
-            lists: &lists,
-            counters: &counters,
-            observe_only: &observe_only,
-            always: &always(&self.vocabulary, hard),
-            bounds: self.config.policy.bounds,
-        })
+        Policy::load(
+            &scripts,
+            &Terms {
+                vocabulary: &self.vocabulary,
+                lists: &lists,
+                counters: &counters,
+                observe_only: &observe_only,
+                always: &always(&self.vocabulary, hard),
+                bounds: self.config.policy.bounds,
+            },
+        )
     }
 
     fn lists(&mut self, sources: &Sources) -> Result<Vec<NamedList>, Vec<Problem>> {
@@ -173,7 +183,8 @@ impl Builder {
         }
         let truncation = self.config.privacy.truncation;
         let load = |role| sources.role(role).map(|data| (data.path(), data.bytes().to_vec()));
-        let country = load(COUNTRY).map(|(path, bytes)| GeoDb::from_bytes(path, bytes, truncation)).transpose();
+        let country =
+            load(COUNTRY).map(|(path, bytes)| GeoDb::from_bytes(path, bytes, truncation)).transpose();
         let asn = load(ASN).map(|(path, bytes)| AsnDb::from_bytes(path, bytes, truncation)).transpose();
         match (country, asn) {
             (Ok(country), Ok(asn)) => {
@@ -210,14 +221,18 @@ impl Builder {
     /// Every limit that can be demanded: by scripts, levels and countries.
     fn limit_specs(&self, policy: &Policy, rulebook: &Rulebook) -> Vec<LimitSpec> {
         let default = self.traffic.settings().window;
-        let interval = |window: Option<std::time::Duration>| window.map_or(Ok(default), Interval::new).unwrap_or(default);
+        let interval = |window: Option<std::time::Duration>| {
+            window.map_or(Ok(default), Interval::new).unwrap_or(default)
+        };
         let spec = |name: &str, per, window| LimitSpec { name: name.to_owned(), per, window };
         let scripts = policy.rule_sets().iter().flat_map(crate::rules::RuleSet::throttles);
         let mut specs: Vec<LimitSpec> = scripts.map(|(reason, per)| spec(reason, per, default)).collect();
         let settings = &self.config.levels;
-        for (level, setting) in
-            [(Level::Medium, &settings.medium), (Level::High, &settings.high), (Level::Critical, &settings.critical)]
-        {
+        for (level, setting) in [
+            (Level::Medium, &settings.medium),
+            (Level::High, &settings.high),
+            (Level::Critical, &settings.critical),
+        ] {
             if let LevelActionSetting::Throttle { per, limit } = setting.action {
                 specs.push(spec(level.limit_name(), per, interval(limit.window)));
             }
@@ -244,18 +259,19 @@ impl Builder {
     }
 
     /// Fails with the first difference of each case that is not as expected.
-    fn run_cases(&self, snapshot: &Snapshot, sources: &Sources) -> Result<(), Vec<Problem>> {
+    fn run_cases(&self, snapshot: &Snapshot, files: &[(PathBuf, Vec<Case>)]) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
-        for (path, cases) in Self::cases(sources)? {
+        for (path, cases) in files {
             for case in cases {
                 let problem = match case.run(snapshot, &self.setting) {
                     Ok((_, differences)) => differences.first().map(|difference| {
-                        let (what, expected, found) = (difference.what, &difference.expected, &difference.found);
+                        let (what, expected, found) =
+                            (difference.what, &difference.expected, &difference.found);
                         format!("case `{}` fails: {what} is `{found}`, expected `{expected}`", case.name())
                     }),
                     Err(error) => Some(format!("case `{}` cannot be run: {error}", case.name())),
                 };
-                let problem = problem.map(|message| Problem::error(&path, message).at(case.line(), 1));
+                let problem = problem.map(|message| Problem::error(path, message).at(case.line(), 1));
                 problems.extend(problem.map(|problem| problem.hint("`riskgate test` shows all of it")));
             }
         }
@@ -264,32 +280,48 @@ impl Builder {
 }
 
 impl Build for Builder {
-    fn paths(&self) -> SourcePaths {
+    fn paths(&mut self) -> SourcePaths {
+        // A configuration that cannot be read is refused by `build`, once the rest was read.
+        self.config = match Config::load(&self.config_path) {
+            Ok(config) => config.keep_fixed(&self.in_use),
+            Err(_) => self.in_use.clone(),
+        };
         source_paths(&self.config, self.config_path.clone())
     }
 
     fn build(&mut self, sources: &Sources) -> Result<Built, Vec<Problem>> {
         let mut notes = Vec::new();
         if let Some(text) = sources.config() {
-            let config = Config::parse(text.path(), text.text()).map_err(|problems| problems.into_iter().collect::<Vec<_>>())?;
-            for section in self.config.differences(&config) {
+            let config = Config::parse(text.path(), text.text())
+                .map_err(|problems| problems.into_iter().collect::<Vec<_>>())?;
+            for section in self.in_use.differences(&config) {
                 let note = format!("`{section}` has changed, which takes effect at the next start");
                 notes.push(Problem::warning(text.path(), note).hint("restart to use it"));
             }
-            let now = config.keep_fixed(&self.config);
-            let moved = source_paths(&now, self.config_path.clone()) != self.paths();
-            self.config = now;
-            if moved {
+            notes.extend(config.warnings.iter().cloned());
+            let paths = |config: &Config| source_paths(config, self.config_path.clone());
+            let (read, config) = (paths(&self.config), config.keep_fixed(&self.in_use));
+            // It was edited between the look for paths and the reading.
+            if paths(&config) != read {
                 return Ok(Built::ReadAgain);
             }
+            self.config = config;
         }
-        let snapshot = self.assemble(sources)?;
-        self.run_cases(&snapshot, sources)?;
+        let (snapshot, cases) = (self.assemble(sources), Self::cases(sources));
+        let (snapshot, cases) = match (snapshot, cases) {
+            (Ok(snapshot), Ok(cases)) => (snapshot, cases),
+            (snapshot, cases) => {
+                return Err([snapshot.err(), cases.err()].into_iter().flatten().flatten().collect());
+            }
+        };
+        self.run_cases(&snapshot, &cases)?;
         notes.extend(snapshot.policy().warnings().iter().cloned());
         Ok(Built::Candidate(Box::new(snapshot), notes))
     }
 
-    fn published(&mut self, _: &Snapshot) {}
+    fn published(&mut self, _: &Snapshot) {
+        self.in_use = self.config.clone();
+    }
 }
 
 /// Everything that a snapshot is made from.

@@ -1,7 +1,8 @@
 //! Assembly: everything shared is created here, once, and passed down.
 //!
 //! [`load`] makes what every command needs: configuration, vocabulary, traffic and a [`build::Builder`].
-//! [`run`] adds what only a running gate needs: sockets, services and the log of decisions.
+//! [`prepare`] adds what only a running gate needs: sockets, services and the log of decisions. Nothing is decided
+//! here: it only says which part is given to which.
 
 pub mod build;
 pub mod parts;
@@ -28,13 +29,14 @@ use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::origin::EchoOrigin;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
 use crate::proxy::{Gate, Patience};
-use crate::record::{DecisionRecord, Recorder, Running};
+use crate::record::{DecisionRecord, Running};
 use crate::reload::watch::{Pace, Watch};
-use crate::reload::{Attention, Build, KeepUp, Live, Reloader};
+use crate::reload::{Attention, Build, KeepUp, Live, Reloader, Requests};
 use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
 use build::Builder;
-use parts::Upstreams;
+use parts::{Parts, Upstreams};
+use services::{Housekeeping, Reloading};
 
 /// What every command needs.
 pub struct Loaded {
@@ -107,43 +109,30 @@ pub fn load(config_path: &Path, vocabulary: Vocabulary) -> Result<Loaded, Vec<Pr
 /// Loads everything, binds every socket and wires the services. Nothing is served until [`Ready::run`].
 pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let Loaded { config, config_path, clock, traffic, setting, builder } = loaded;
-    let fail = |message: String| vec![Problem::error(&config_path, message)];
-    let fail_all = |messages: Vec<String>| messages.into_iter().flat_map(fail).collect::<Vec<_>>();
+    let problem = |message: String| Problem::error(&config_path, message);
+    let fail = |messages: Vec<String>| messages.into_iter().map(problem).collect::<Vec<_>>();
 
-    // Watching begins before reading, so that no change falls between the two.
-    let watch = Watch::start(&builder.paths(), Pace::new(config.reload.debounce, config.reload.poll));
-    let metrics = Arc::new(Metrics::new().map_err(|error| fail(error.to_string()))?);
-    let (reloader, mut notes) = Reloader::start(builder, Arc::clone(&metrics), clock)?;
-    notes.extend(config.warnings.iter().cloned());
-    let attention = if config.reload.watch { Attention::Files } else { Attention::RequestsOnly };
-    let (keep_up, requests) = KeepUp::new(reloader, watch, attention);
-
-    let identity = Arc::new(parts::identity(&config).map_err(|error| fail(error.to_string()))?);
-    let Upstreams { list: upstreams, origin, service: echo } = parts::upstreams(&config).map_err(fail_all)?;
-    let routes = parts::routes(&config).map_err(fail_all)?;
-    let listeners = parts::listeners(&config).map_err(fail_all)?;
-    let admin_listener = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
-    let admin_listener = admin_listener.map_err(|error| fail(error.to_string()))?;
-    let (recorder, writer) = Recorder::new(parts::record_settings(&config));
-    let records = writer.start(move || clock.now()).map_err(|error| fail(error.to_string()))?;
+    let metrics = Arc::new(Metrics::new().map_err(|error| fail(vec![error.to_string()]))?);
+    let (keep_up, requests, notes) = first_load(builder, &config, &metrics, clock)?;
+    let parts = Parts::open(&config, clock).map_err(fail)?;
+    let Parts { identity, upstreams, routes, listeners, admin, recorder, records } = parts;
+    let Upstreams { list: upstreams, origin, service: echo } = upstreams;
 
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
-    let threads = NonZeroUsize::new(config.server.threads);
-    let settings = ServerSettings { threads, scheduling: manner.scheduling, ..ServerSettings::default() };
     let mut ready = Ready {
         listeners: listeners.iter().map(Listener::address).collect(),
-        admin: admin_listener.as_ref().map(Listener::address),
+        admin: admin.as_ref().map(Listener::address),
         live: Arc::clone(&live),
         notes,
         drain: drain.clone(),
-        server: settings.server(),
+        server: server_settings(&config, manner).server(),
         grace: config.server.grace_period,
         signals: manner.signals,
         records,
         origin,
     };
-    if let Some(listener) = admin_listener {
-        ready.add_admin(listener, Admin {
+    if let Some(listener) = admin {
+        let admin = Admin {
             live: Arc::clone(&live),
             requests: requests.clone(),
             recorder: recorder.clone(),
@@ -152,21 +141,42 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
             drain: drain.clone(),
             token: config.admin.as_ref().and_then(|admin| admin.token.clone()),
             decisions: config.decisions.enabled.then(|| config.decisions.path.clone()),
-        });
+        };
+        ready.add_admin(listener, admin);
     }
-    ready.server.add_service(background_service("housekeeping", services::Housekeeping {
+    let housekeeping = Housekeeping {
         clock,
         traffic: Arc::clone(&traffic),
         identity: Arc::clone(&identity),
         key_rotation: config.privacy.key_rotation,
         requests,
         signals: manner.signals,
-    }));
-    ready.server.add_service(background_service("reload", services::Reloading::new(keep_up)));
+    };
+    ready.add_services(keep_up, housekeeping);
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
     let gate = Gate { live, traffic, identity, routes, upstreams, recorder, metrics, clock, drain, patience };
     ready.add_gate(gate, listeners, echo);
     Ok(ready)
+}
+
+/// Loads the first snapshot, and joins it with what keeps it up to date. The problems are worth a look only.
+fn first_load(
+    mut builder: Builder,
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    clock: Clock,
+) -> Result<(KeepUp<Builder>, Requests, Vec<Problem>), Vec<Problem>> {
+    // Watching begins before reading, so that no change falls between the two.
+    let watch = Watch::start(&builder.paths(), Pace::new(config.reload.debounce, config.reload.poll));
+    let (reloader, notes) = Reloader::start(builder, Arc::clone(metrics), clock)?;
+    let attention = if config.reload.watch { Attention::Files } else { Attention::RequestsOnly };
+    let (keep_up, requests) = KeepUp::new(reloader, watch, attention);
+    Ok((keep_up, requests, notes))
+}
+
+fn server_settings(config: &Config, manner: Manner) -> ServerSettings {
+    let threads = NonZeroUsize::new(config.server.threads);
+    ServerSettings { threads, scheduling: manner.scheduling, ..ServerSettings::default() }
 }
 
 impl Ready {
@@ -174,6 +184,11 @@ impl Ready {
         let mut service = Service::new("admin".to_owned(), admin.app());
         service.threads = Some(1);
         self.server.add_service(Bound::new(service).tcp(listener));
+    }
+
+    fn add_services(&mut self, keep_up: KeepUp<Builder>, housekeeping: Housekeeping) {
+        self.server.add_service(background_service("housekeeping", housekeeping));
+        self.server.add_service(background_service("reload", Reloading::new(keep_up)));
     }
 
     fn add_gate(&mut self, gate: Gate, listeners: Vec<Listener>, echo: Option<parts::EchoService>) {

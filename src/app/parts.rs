@@ -3,16 +3,18 @@
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::clock::Clock;
 use crate::config::{Config, Host, Origin, Route};
 use crate::facts::client::Keyring;
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
 use crate::proxy::server::{Bound, ListenError, Listener};
 use crate::proxy::upstream::{Timeouts, Upstream};
-use crate::record::Settings as RecordSettings;
+use crate::record::{DecisionRecord, Recorder, Running, Settings as RecordSettings};
 use crate::routes::{RouteSpec, Routes};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError};
@@ -20,11 +22,37 @@ use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError}
 /// The service of the built-in origin.
 pub(super) type EchoService = Bound<pingora::apps::http_app::HttpServer<Echo>>;
 
+/// Everything that a running gate needs besides a snapshot: all of it bound, resolved and open.
+pub(super) struct Parts {
+    pub(super) identity: Arc<Identity>,
+    pub(super) upstreams: Upstreams,
+    pub(super) routes: Routes,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) admin: Option<Listener>,
+    pub(super) recorder: Recorder<Box<DecisionRecord>>,
+    pub(super) records: Running<Box<DecisionRecord>>,
+}
+
 /// The upstreams in order, and the built-in origin if one of them is it.
 pub(super) struct Upstreams {
     pub(super) list: Vec<Upstream>,
     pub(super) origin: Option<EchoOrigin>,
     pub(super) service: Option<EchoService>,
+}
+
+impl Parts {
+    /// Makes them all. The log of decisions is opened last, when nothing else can fail any more.
+    pub(super) fn open(config: &Config, clock: Clock) -> Result<Self, Vec<String>> {
+        let identity = Arc::new(identity(config).map_err(|error| vec![error.to_string()])?);
+        let upstreams = upstreams(config)?;
+        let routes = routes(config)?;
+        let listeners = listeners(config)?;
+        let admin = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
+        let admin = admin.map_err(|error| vec![error.to_string()])?;
+        let (recorder, writer) = Recorder::new(record_settings(config));
+        let records = writer.start(move || clock.now()).map_err(|error| vec![error.to_string()])?;
+        Ok(Self { identity, upstreams, routes, listeners, admin, recorder, records })
+    }
 }
 
 /// How counting is done.
@@ -59,7 +87,7 @@ pub(super) fn described_keys() -> Keyring {
     Keyring::new(&Zeroizing::new([0; 32]))
 }
 
-pub(super) fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
+fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
     let settings = IdentitySettings {
         trusted: config.client.trusted_proxies(),
         header: config.client.header,
@@ -70,14 +98,15 @@ pub(super) fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
 }
 
 /// The routes; `Config` has checked them, so a mistake here is one that it cannot see.
-pub(super) fn routes(config: &Config) -> Result<Routes, Vec<String>> {
+fn routes(config: &Config) -> Result<Routes, Vec<String>> {
     let hosts: Vec<String> = config.routes.iter().map(|route| host_pattern(&route.host)).collect();
     let spec = |(route, host): (&'_ Route, &'_ String)| {
         let upstream = config.upstreams.keys().position(|name| *name == route.upstream);
         (route.name.clone(), host.clone(), route.path.clone(), upstream.unwrap_or(usize::MAX))
     };
     let specs: Vec<_> = config.routes.iter().zip(&hosts).map(spec).collect();
-    let specs = specs.iter().map(|(name, host, path, upstream)| RouteSpec { name, host, path, upstream: *upstream });
+    let specs =
+        specs.iter().map(|(name, host, path, upstream)| RouteSpec { name, host, path, upstream: *upstream });
     Routes::new(specs).map_err(|errors| errors.into_iter().map(|(_, error)| error.to_string()).collect())
 }
 
@@ -89,7 +118,7 @@ fn host_pattern(host: &Host) -> String {
     }
 }
 
-pub(super) fn upstreams(config: &Config) -> Result<Upstreams, Vec<String>> {
+fn upstreams(config: &Config) -> Result<Upstreams, Vec<String>> {
     let mut errors = Vec::new();
     let mut made = Upstreams { list: Vec::new(), origin: None, service: None };
     for (name, upstream) in &config.upstreams {
@@ -127,7 +156,7 @@ impl Upstreams {
     }
 }
 
-pub(super) fn listeners(config: &Config) -> Result<Vec<Listener>, Vec<String>> {
+fn listeners(config: &Config) -> Result<Vec<Listener>, Vec<String>> {
     let bound = config.listeners.iter().map(|listener| Listener::bind(listener.address));
     let (mut listeners, mut errors) = (Vec::new(), Vec::new());
     bound.for_each(|bound: Result<_, ListenError>| match bound {

@@ -1,169 +1,287 @@
 //! `riskgate check`: what would be loaded, or everything that is wrong with it.
 
-use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{WRONG, diagnostics};
+use super::layout::{Columns, Ink, count, grouped, list, size};
+use super::{diagnostics, not_good};
+use crate::app::build::Builder;
 use crate::app::{self, Loaded, parts};
-use crate::decision::Mode;
+use crate::config::{Host, Origin, Upstream};
+use crate::decision::{LevelAction, Mode};
 use crate::facts::problem::Problem;
+use crate::geoip::Summary;
 use crate::record::{DecisionRecord, rfc3339};
 use crate::reload::sources::Sources;
 use crate::reload::{Build, Built};
+use crate::rules::RuleSet;
 use crate::signals::Vocabulary;
 use crate::snapshot::Snapshot;
 
+/// Everything, as the gate would load it at start.
+struct Checked {
+    loaded: Loaded,
+    snapshot: Snapshot,
+    /// How many policy cases were run; all of them passed.
+    cases: usize,
+    notes: Vec<Problem>,
+}
+
 pub(super) fn check(config: &Path) -> ExitCode {
     match load(config) {
-        Ok((loaded, snapshot, notes)) => {
-            let _ = diagnostics::show(&notes, &mut stderr());
-            let _ = stdout().write_all(report(&loaded, &snapshot).as_bytes());
+        Ok(checked) => {
+            let _ = diagnostics::show(&checked.notes, &mut stderr());
+            let _ = stdout().write_all(checked.report(Ink::of(&stdout())).as_bytes());
             ExitCode::SUCCESS
         }
-        Err(problems) => {
-            let _ = diagnostics::show(&problems, &mut stderr());
-            ExitCode::from(WRONG)
-        }
+        Err(problems) => not_good(config, &problems),
     }
 }
 
-/// Loads as the gate would at start, without binding or serving anything.
-pub(super) fn load(config: &Path) -> Result<(Loaded, Snapshot, Vec<Problem>), Vec<Problem>> {
+/// Loads without binding or serving anything.
+fn load(config: &Path) -> Result<Checked, Vec<Problem>> {
     let mut loaded = app::load(config, Vocabulary::standard())?;
-    let sources = read(&loaded)?;
+    let sources = read(&mut loaded)?;
     match loaded.builder.build(&sources)? {
-        Built::Candidate(snapshot, mut notes) => {
-            notes.extend(loaded.config.warnings.iter().cloned());
-            Ok((loaded, *snapshot, notes))
+        Built::Candidate(snapshot, notes) => {
+            let cases = Builder::cases(&sources)?.iter().map(|(_, cases)| cases.len()).sum();
+            Ok(Checked { loaded, snapshot: *snapshot, cases, notes })
         }
-        Built::ReadAgain => Err(vec![Problem::error(config, "the configuration changed while it was read; try again")]),
+        Built::ReadAgain => {
+            Err(vec![Problem::error(config, "the configuration changed while it was read; try again")])
+        }
     }
 }
 
 /// Reads everything that a snapshot is made from.
-pub(super) fn read(loaded: &Loaded) -> Result<Sources, Vec<Problem>> {
+pub(super) fn read(loaded: &mut Loaded) -> Result<Sources, Vec<Problem>> {
     let clock = loaded.clock;
     let mut pause = || std::thread::sleep(Duration::from_millis(20));
     Sources::read(&loaded.builder.paths(), None, &move || clock.now().wall, &mut pause)
 }
 
-fn report(loaded: &Loaded, snapshot: &Snapshot) -> String {
-    let mut text = format!("{} is good\n", loaded.config_path.display());
-    let _ = policy(&mut text, snapshot);
-    let _ = geo(&mut text, snapshot);
-    let _ = lists(&mut text, snapshot);
-    let _ = levels(&mut text, loaded, snapshot);
-    let _ = routes(&mut text, loaded);
-    let _ = bounds(&mut text, loaded);
-    text
+/// A database in a few words.
+pub(super) fn database(summary: &Summary, values: &str) -> String {
+    let values = grouped(summary.values as u64) + " " + values;
+    format!("{values}, `{}`, built {}", summary.database_type, day(summary))
 }
 
-fn policy(text: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    writeln!(text, "\npolicy")?;
-    for rule_set in snapshot.policy().rule_sets() {
-        let observed = if rule_set.mode() == Mode::Observe { " (observed only)" } else { "" };
-        writeln!(text, "  {:<16} {}{observed}", rule_set.name(), rule_set.functions().join(" "))?;
-        let reasons: Vec<&str> = rule_set.reasons().collect();
-        writeln!(text, "  {:<16}   reasons: {}", "", reasons.join(" "))?;
+impl Checked {
+    fn report(&self, ink: Ink) -> String {
+        let good = format!("{} {}\n", self.loaded.config_path.display(), ink.good("is good"));
+        let sections = [
+            ("scripts", self.scripts()),
+            ("places", self.places()),
+            ("lists", self.lists()),
+            ("levels", self.levels()),
+            ("countries", self.countries()),
+            ("limits", self.limits()),
+            ("counters", self.counters()),
+            ("routes", self.routes()),
+            ("memory at most", self.memory()),
+            ("disk at most", self.disk()),
+        ];
+        let shown = sections.into_iter().filter(|(_, text)| !text.is_empty());
+        let shown = shown.map(|(heading, text)| format!("\n{}\n{text}", ink.heading(heading)));
+        [good].into_iter().chain(shown).collect()
     }
-    let needs: Vec<String> = snapshot.policy().needs().names().collect();
-    writeln!(text, "  reads {}", needs.join(" "))
-}
 
-/// The databases in one line.
-pub(super) fn places(snapshot: &Snapshot) -> String {
-    let country = snapshot.geo().country.as_ref().map(|db| db.summary());
-    let asn = snapshot.geo().asn.as_ref().map(|db| db.summary());
-    let shown = country.map(|summary| {
-        format!("{} countries, {} of {}", summary.values, summary.database_type, day(summary.built))
-    });
-    let networks = asn.map(|summary| format!("{} networks, {} of {}", summary.values, summary.database_type, day(summary.built)));
-    match (shown, networks) {
-        (None, None) => "none: every request is from `ZZ`".to_owned(),
-        (shown, networks) => shown.into_iter().chain(networks).collect::<Vec<_>>().join("; "),
-    }
-}
-
-fn geo(text: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    writeln!(text, "\nplaces\n  {}", places(snapshot))?;
-    if let Some(summary) = snapshot.geo().country.as_ref().map(|db| db.summary()) {
-        let loss = &summary.truncation;
-        writeln!(
-            text,
-            "  truncation moves {:.3} % of IPv4 addresses to another country, and {} of {} IPv6 networks",
-            loss.ipv4.share * 100.0,
-            loss.ipv6.moved,
-            loss.ipv6.networks,
-        )?;
-    }
-    Ok(())
-}
-
-fn lists(text: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    writeln!(text, "\nlists")?;
-    for list in snapshot.lists() {
-        let hard = if list.hard { ", hard: refused whatever scripts say" } else { "" };
-        writeln!(text, "  {:<16} {} entries, {}{hard}", list.name, list.addresses.len(), size(list.addresses.memory_bytes()))?;
-    }
-    Ok(())
-}
-
-fn levels(text: &mut String, loaded: &Loaded, snapshot: &Snapshot) -> std::fmt::Result {
-    writeln!(text, "\nlevels")?;
-    for (level, from, action) in snapshot.rulebook().levels.iter() {
-        writeln!(text, "  {:<16} from {from}: {}", level.as_str(), action.action().as_str())?;
-    }
-    writeln!(text, "\nlimits and counters")?;
-    let mut limits: Vec<String> = snapshot.limits().map(|limit| {
-        let spec = limit.spec();
-        format!("  {:<16} per {}, window {:?}", spec.name, spec.per.as_str(), spec.window.duration())
-    }).collect();
-    limits.sort();
-    limits.iter().try_for_each(|limit| writeln!(text, "{limit}"))?;
-    for counter in snapshot.counters() {
-        let spec = counter.spec();
-        writeln!(text, "  {:<16} counts per {}, window {:?}", spec.name, spec.per.as_str(), spec.window.duration())?;
-    }
-    let limited = loaded.config.countries.values().filter(|country| country.limit.is_some()).count();
-    writeln!(text, "  {limited} of {} configured countries have a limit", loaded.config.countries.len())
-}
-
-fn routes(text: &mut String, loaded: &Loaded) -> std::fmt::Result {
-    writeln!(text, "\nroutes")?;
-    for route in &loaded.config.routes {
-        writeln!(text, "  {:<16} {:?} {} -> {}", route.name, route.host, route.path, route.upstream)?;
-    }
-    Ok(())
-}
-
-fn bounds(text: &mut String, loaded: &Loaded) -> std::fmt::Result {
-    writeln!(text, "\nmemory at most")?;
-    for part in loaded.traffic.memory() {
-        writeln!(text, "  {:<40} {}", part.what, size(part.bytes))?;
-    }
-    let records = parts::record_settings(&loaded.config);
-    writeln!(text, "  {:<40} {}", "waiting and recent decisions", size(records.memory_bytes::<Box<DecisionRecord>>()))?;
-    let disk = usize::try_from(records.max_bytes()).unwrap_or(usize::MAX);
-    writeln!(text, "\ndisk at most\n  {:<40} {}", "log of decisions", size(disk))
-}
-
-fn size(bytes: usize) -> String {
-    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
-    let mut value = bytes as f64;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().copied().unwrap_or("B");
-    for next in units {
-        if value < 1024.0 {
-            break;
+    fn scripts(&self) -> String {
+        let policy = self.snapshot.policy();
+        let names = policy.rule_sets().iter().map(|rule_set| rule_set.name().chars().count());
+        let width = names.chain(["signals".len()]).max().unwrap_or(0);
+        let indent = width + 4;
+        let mut text = String::new();
+        let mut line = |name: &str, items: String| text.push_str(&format!("  {name:<width$}  {items}\n"));
+        for rule_set in policy.rule_sets() {
+            line(rule_set.name(), list(functions(rule_set), indent));
+            let reasons: Vec<String> = rule_set.reasons().map(str::to_owned).collect();
+            if !reasons.is_empty() {
+                line("", format!("reasons: {}", list(reasons, indent + "reasons: ".len())));
+            }
         }
-        (value, unit) = (value / 1024.0, next);
+        line("signals", list(policy.needs().names(), indent));
+        line(
+            "cases",
+            if self.cases == 0 {
+                "none".to_owned()
+            } else {
+                format!("{}, all pass", grouped(self.cases as u64))
+            },
+        );
+        text
     }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+
+    fn places(&self) -> String {
+        let geo = self.snapshot.geo();
+        let mut columns = Columns::default();
+        match &geo.country {
+            Some(db) => {
+                let (summary, kept) = (db.summary(), self.loaded.config.privacy.truncation);
+                columns.row(["country", &database(summary, "countries")]);
+                let loss = summary.truncation;
+                columns.row([
+                    "truncated",
+                    &format!(
+                        "/{} moves {:.3} % of IPv4 addresses to another country, /{} moves {} of {} IPv6 networks",
+                        kept.ipv4(),
+                        loss.ipv4.share * 100.0,
+                        kept.ipv6(),
+                        grouped(loss.ipv6.moved),
+                        grouped(loss.ipv6.networks),
+                    ),
+                ]);
+            }
+            None => columns.row(["country", "no database: every request is from `ZZ`"]),
+        }
+        if let Some(db) = &geo.asn {
+            columns.row(["asn", &database(db.summary(), "autonomous systems")]);
+        }
+        columns.lines(2)
+    }
+
+    fn lists(&self) -> String {
+        let mut columns = Columns::default();
+        for list in self.snapshot.lists() {
+            let hard = if list.hard { "refused whatever scripts say" } else { "" };
+            columns.row([&list.name, &count(list.addresses.len(), "entry"), &memory_of_list(list), hard]);
+        }
+        columns.lines(2)
+    }
+
+    fn levels(&self) -> String {
+        let mut columns = Columns::default();
+        let rulebook = self.snapshot.rulebook();
+        for (at, (level, from, action)) in rulebook.levels.iter().enumerate() {
+            if at == 0 {
+                columns.row(["low", &format!("below {from}"), "allow"]);
+            }
+            columns.row([level.as_str(), &format!("from {from}"), &level_action(action)]);
+        }
+        columns.lines(2)
+    }
+
+    fn countries(&self) -> String {
+        let country = |(code, country): (&crate::facts::place::CountryCode, &crate::config::Country)| {
+            let limit = country.limit.map_or_else(String::new, |limit| format!(", {}/s", limit.rate));
+            format!("{code} {}{limit}", count(country.weight.into(), "point"))
+        };
+        let countries: Vec<String> = self.loaded.config.countries.iter().map(country).collect();
+        let text = countries.chunks(4).fold(Columns::default(), |mut columns, chunk| {
+            let cell = |at: usize| chunk.get(at).map_or("", String::as_str);
+            columns.row([cell(0), cell(1), cell(2), cell(3)]);
+            columns
+        });
+        text.lines(2)
+    }
+
+    fn limits(&self) -> String {
+        let mut limits: Vec<_> = self.snapshot.limits().map(|limit| limit.spec()).collect();
+        limits.sort_by(|a, b| (&a.name, a.per).cmp(&(&b.name, b.per)));
+        let mut columns = Columns::default();
+        for limit in limits {
+            columns.row([
+                &limit.name,
+                &format!("per {}", limit.per.as_str()),
+                &format!("over {}", limit.window),
+            ]);
+        }
+        columns.lines(2)
+    }
+
+    fn counters(&self) -> String {
+        let mut columns = Columns::default();
+        for counter in self.snapshot.counters().iter().map(|counter| counter.spec()) {
+            columns.row([
+                &counter.name,
+                &format!("per {}", counter.per.as_str()),
+                &format!("over {}", counter.window),
+            ]);
+        }
+        columns.lines(2)
+    }
+
+    fn routes(&self) -> String {
+        let config = &self.loaded.config;
+        let mut columns = Columns::default();
+        for route in &config.routes {
+            let host = match &route.host {
+                Host::Any => "*".to_owned(),
+                Host::Exact(name) => name.clone(),
+                Host::Below(domain) => format!("*.{domain}"),
+            };
+            let servers = config.upstreams.get(&route.upstream).map(servers).unwrap_or_default();
+            columns.row([&route.name, &host, &route.path, &format!("-> {}", route.upstream), &servers]);
+        }
+        columns.lines(2)
+    }
+
+    /// What is bounded by configuration, then what the files take that are loaded.
+    fn memory(&self) -> String {
+        let geo = self.snapshot.geo();
+        let records = parts::record_settings(&self.loaded.config).memory_bytes::<Box<DecisionRecord>>();
+        let country = geo.country.as_ref().map_or(0, |db| db.summary().memory_bytes);
+        let asn = geo.asn.as_ref().map_or(0, |db| db.summary().memory_bytes);
+        let lists = self.snapshot.lists().iter().map(|list| list.addresses.memory_bytes()).sum::<usize>();
+        let mut parts: Vec<(String, usize)> =
+            self.loaded.traffic.memory().into_iter().map(|part| (part.what, part.bytes)).collect();
+        parts.push(("waiting and recent decisions".to_owned(), records));
+        parts.push(("databases, twice while they are replaced".to_owned(), 2 * (country + asn)));
+        parts.push(("lists, twice while they are replaced".to_owned(), 2 * lists));
+        let total = parts.iter().map(|(_, bytes)| bytes).sum();
+        parts.push(("total, besides requests under way".to_owned(), total));
+        let sizes: Vec<String> = parts.iter().map(|(_, bytes)| size(*bytes as u64)).collect();
+        let width = sizes.iter().map(String::len).max().unwrap_or(0);
+        let mut columns = Columns::default();
+        for ((what, _), size) in parts.iter().zip(&sizes) {
+            columns.row([&format!("{size:>width$}"), what]);
+        }
+        columns.lines(2)
+    }
+
+    fn disk(&self) -> String {
+        let decisions = &self.loaded.config.decisions;
+        if !decisions.enabled {
+            return String::new();
+        }
+        let bytes = parts::record_settings(&self.loaded.config).max_bytes();
+        let mut columns = Columns::default();
+        columns.row([&size(bytes), &format!("decisions, in {}", decisions.path.display())]);
+        columns.lines(2)
+    }
 }
 
-fn day(wall: crate::facts::time::Wall) -> String {
-    rfc3339(wall).chars().take(10).collect()
+fn functions(rule_set: &RuleSet) -> Vec<String> {
+    let observed = match rule_set.mode() {
+        Mode::Observe => Some("observed only".to_owned()),
+        Mode::Enforce => None,
+    };
+    rule_set.functions().iter().cloned().chain(observed).collect()
+}
+
+fn memory_of_list(list: &crate::snapshot::NamedList) -> String {
+    size(list.addresses.memory_bytes() as u64)
+}
+
+fn level_action(action: LevelAction) -> String {
+    match action {
+        LevelAction::Allow => "allow".to_owned(),
+        LevelAction::Throttle { per, rate } => {
+            format!("throttle, {}/s per {}", rate.per_second(), per.as_str())
+        }
+        LevelAction::Block => "block".to_owned(),
+    }
+}
+
+fn servers(upstream: &Upstream) -> String {
+    match &upstream.origin {
+        Origin::Builtin => "built in".to_owned(),
+        Origin::Servers(servers) => list(servers.iter().map(ToString::to_string), 0),
+    }
+}
+
+fn day(summary: &Summary) -> String {
+    rfc3339(summary.built).chars().take("2026-01-31".len()).collect()
 }

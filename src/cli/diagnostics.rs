@@ -132,7 +132,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|letter| if harmless(letter) { letter } else { '\u{fffd}' }).collect()
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 

@@ -1,168 +1,281 @@
 //! `riskgate explain`: reason by reason, why a request is judged as it is, and what would change it.
 
-use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{WRONG, check, diagnostics};
-use crate::app::Loaded;
+use super::layout::{Columns, Ink, list, one_line};
+use super::{MISUSED, WRONG, check, not_good};
+use crate::actions::Say;
+use crate::app::{self, Loaded};
 use crate::cases::Described;
-use crate::decision::Mode;
-use crate::explain::Explanation;
+use crate::decision::{Action, Mode};
+use crate::explain::{Explanation, ScriptSay};
 use crate::facts::problem::Problem;
 use crate::pipeline::judge;
 use crate::record::find_in_files;
-use crate::signals::RequestContext;
+use crate::signals::Vocabulary;
 use crate::snapshot::Snapshot;
 
 /// What to explain: a decision's id, or a description.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A recorded decision's id, as in `riskgate-decision` or the log.
+    /// A recorded decision's id, as in `riskgate-decision` or the log. Without, the request is described by options.
     id: Option<Uuid>,
-    /// The method of a described request.
-    #[arg(short = 'X', long, value_name = "METHOD", conflicts_with = "id")]
-    method: Option<String>,
-    /// Its path and query.
-    #[arg(short, long, conflicts_with = "id")]
-    path: Option<String>,
-    /// Its host.
-    #[arg(long, conflicts_with = "id")]
-    host: Option<String>,
-    /// One of its headers; may be given again.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", conflicts_with = "id")]
-    headers: Vec<String>,
-    /// The client's address. It is truncated before anything else happens.
-    #[arg(long, conflicts_with = "id")]
-    ip: Option<std::net::IpAddr>,
-    /// The country, instead of the one that the address belongs to.
-    #[arg(long, conflicts_with = "id")]
-    country: Option<String>,
-    /// Requests/s of the client.
-    #[arg(long, value_name = "RATE", default_value_t = 0.0, conflicts_with = "id")]
-    client_rate: f64,
-    /// Events by counter: `login_failed=6`; may be given again.
-    #[arg(long = "count", value_name = "COUNTER=EVENTS", conflicts_with = "id")]
-    counts: Vec<String>,
-    /// A list that the client is on; may be given again.
-    #[arg(long = "listed", value_name = "LIST", conflicts_with = "id")]
-    listed: Vec<String>,
+    #[command(flatten)]
+    description: Description,
     /// Prints JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn explain(config: &Path, args: &Args) -> ExitCode {
-    let shown = check::load(config).and_then(|(loaded, snapshot, _)| {
-        let (context, recorded) = context(&loaded, &snapshot, args).map_err(|message| vec![Problem::error(config, message)])?;
-        let explanation = Explanation::new(&snapshot, &context, &judge(&snapshot, &context));
-        Ok((explanation, recorded))
-    });
-    let result = match shown {
-        Ok((explanation, _)) if args.json => {
-            serde_json::to_string_pretty(&explanation).map(|json| json + "\n").unwrap_or_default()
-        }
-        Ok((explanation, recorded)) => text(&explanation, recorded.as_ref()),
-        Err(problems) => {
-            let _ = diagnostics::show(&problems, &mut stderr());
-            return ExitCode::from(WRONG);
-        }
-    };
-    let _ = stdout().write_all(result.as_bytes());
-    ExitCode::SUCCESS
+/// A request in options. What is left out is unknown, zero or absent.
+#[derive(Debug, clap::Args)]
+struct Description {
+    /// The method; GET if left out.
+    #[arg(short = 'X', long, value_name = "METHOD", conflicts_with = "id")]
+    method: Option<String>,
+    /// The path and query; / if left out.
+    #[arg(short, long, conflicts_with = "id")]
+    path: Option<String>,
+    /// The host; localhost if left out.
+    #[arg(long, conflicts_with = "id")]
+    host: Option<String>,
+    /// http or https.
+    #[arg(long, conflicts_with = "id")]
+    scheme: Option<String>,
+    /// A header; may be given again.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, conflicts_with = "id")]
+    headers: Vec<(String, String)>,
+    /// The declared bytes of the body.
+    #[arg(long, value_name = "BYTES", conflicts_with = "id")]
+    size: Option<u64>,
+    /// The client's address. It is truncated before anything else happens.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "id")]
+    ip: Option<std::net::IpAddr>,
+    /// The country, instead of the one that the address belongs to.
+    #[arg(long, value_name = "CODE", conflicts_with = "id")]
+    country: Option<String>,
+    /// The network, instead of the one that the address belongs to.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "id")]
+    asn: Option<u32>,
+    /// Requests/s of the client.
+    #[arg(long, value_name = "RATE", conflicts_with = "id")]
+    client_rate: Option<f64>,
+    /// Requests/s of the country.
+    #[arg(long, value_name = "RATE", conflicts_with = "id")]
+    country_rate: Option<f64>,
+    /// How many times its usual rate the country's rate is.
+    #[arg(long, value_name = "TIMES", conflicts_with = "id")]
+    country_surge: Option<f64>,
+    /// Events of a counter, such as `login_failed=6`; may be given again.
+    #[arg(long = "count", value_name = "COUNTER=EVENTS", value_parser = event_count, conflicts_with = "id")]
+    counts: Vec<(String, i64)>,
+    /// A list that the client is on; may be given again.
+    #[arg(long = "listed", value_name = "LIST", conflicts_with = "id")]
+    listed: Vec<String>,
+    /// The moment, such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "MOMENT", conflicts_with = "id")]
+    time: Option<String>,
+}
+
+/// Why there is nothing to explain.
+enum Failure {
+    /// What would be loaded is wrong.
+    Refused(Vec<Problem>),
+    /// The description is wrong.
+    Misdescribed(String),
+    /// The record is not there, or is broken.
+    Unfound(String),
 }
 
 type Record = Map<String, Value>;
 
-fn context(loaded: &Loaded, snapshot: &Snapshot, args: &Args) -> Result<(RequestContext, Option<Record>), String> {
+/// An explanation, and the record that it is about.
+#[derive(Serialize)]
+struct Explained {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<Record>,
+    #[serde(flatten)]
+    explanation: Explanation,
+}
+
+pub(super) fn explain(config: &Path, args: &Args) -> ExitCode {
+    let (message, code) = match explained(config, args) {
+        Ok(explained) => {
+            let text = if args.json { explained.json() } else { explained.text(Ink::of(&stdout())) };
+            let _ = stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(Failure::Refused(problems)) => return not_good(config, &problems),
+        Err(Failure::Misdescribed(message)) => (message, MISUSED),
+        Err(Failure::Unfound(message)) => (message, WRONG),
+    };
+    let _ = writeln!(stderr(), "{} {}", Ink::of(&stderr()).bad("error:"), one_line(&message));
+    ExitCode::from(code)
+}
+
+/// Policy cases are not run: explaining is how one finds out why they fail.
+fn explained(config: &Path, args: &Args) -> Result<Explained, Failure> {
+    let mut loaded = app::load(config, Vocabulary::standard()).map_err(Failure::Refused)?;
+    let sources = check::read(&mut loaded).map_err(Failure::Refused)?;
+    let snapshot = loaded.builder.assemble(&sources).map_err(Failure::Refused)?;
     let Some(id) = args.id else {
-        return Ok((described(args)?.context(snapshot, &loaded.setting)?, None));
+        let context = args.description.described().context(&snapshot, &loaded.setting);
+        let context = context.map_err(Failure::Misdescribed)?;
+        let explanation = Explanation::new(&snapshot, &context, &judge(&snapshot, &context));
+        return Ok(Explained { recorded: None, explanation });
     };
+    recorded(&loaded, &snapshot, id).map_err(Failure::Unfound)
+}
+
+fn recorded(loaded: &Loaded, snapshot: &Snapshot, id: Uuid) -> Result<Explained, String> {
     let path = &loaded.config.decisions.path;
-    let line = find_in_files(path, id).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
-    let line = line.ok_or_else(|| format!("no decision `{id}` is kept in `{}`", path.display()))?;
-    let record: Record = serde_json::from_slice(&line).map_err(|error| format!("the record is broken: {error}"))?;
+    let shown = path.display();
+    let line = find_in_files(path, id).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
+    let line =
+        line.ok_or_else(|| format!("no decision `{id}` is kept in `{shown}` or the older files beside it"))?;
+    let record: Record =
+        serde_json::from_slice(&line).map_err(|error| format!("the record is broken: {error}"))?;
     let signals = record.get("signals").and_then(Value::as_object).ok_or("the record has no `signals`")?;
-    Ok((snapshot.policy().needs().read_recorded(signals).0, Some(record)))
+    let (context, unrecorded) = snapshot.policy().needs().read_recorded(signals);
+    let explanation = Explanation::new(snapshot, &context, &judge(snapshot, &context)).without(unrecorded);
+    Ok(Explained { recorded: Some(record), explanation })
 }
 
-fn described(args: &Args) -> Result<Described, String> {
-    let header = |text: &String| {
-        let (name, value) = text.split_once(':').ok_or_else(|| format!("`{text}` is no header: write `name: value`"))?;
-        Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
-    };
-    let count = |text: &String| {
-        let parsed = text.split_once('=').and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
-        parsed.ok_or_else(|| format!("`{text}` is no count: write `login_failed=6`"))
-    };
-    Ok(Described {
-        method: args.method.clone(),
-        path: args.path.clone(),
-        host: args.host.clone(),
-        headers: args.headers.iter().map(header).collect::<Result<_, String>>()?,
-        ip: args.ip,
-        country: args.country.clone(),
-        client_rate: args.client_rate,
-        counts: args.counts.iter().map(count).collect::<Result<_, String>>()?,
-        listed: args.listed.clone(),
-        ..Described::default()
-    })
-}
-
-fn text(explanation: &Explanation, recorded: Option<&Record>) -> String {
-    let mut text = String::new();
-    if let Some(record) = recorded {
-        let _ = then(&mut text, record);
+impl Description {
+    fn described(&self) -> Described {
+        Described {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            host: self.host.clone(),
+            scheme: self.scheme.clone(),
+            headers: self.headers.iter().cloned().collect(),
+            size: self.size,
+            ip: self.ip,
+            country: self.country.clone(),
+            asn: self.asn,
+            client_rate: self.client_rate.unwrap_or_default(),
+            country_rate: self.country_rate.unwrap_or_default(),
+            country_surge: self.country_surge,
+            counts: self.counts.iter().cloned().collect(),
+            listed: self.listed.clone(),
+            time: self.time.clone(),
+            ..Described::default()
+        }
     }
-    let _ = now(&mut text, explanation);
-    text
+}
+
+fn header(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once(':').ok_or("write `name: value`")?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+fn event_count(text: &str) -> Result<(String, i64), &'static str> {
+    let parsed = text.split_once('=').and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
+    parsed.ok_or("write a counter and a number, such as `login_failed=6`")
+}
+
+impl Explained {
+    fn json(&self) -> String {
+        serde_json::to_string_pretty(self).map(|json| json + "\n").unwrap_or_default()
+    }
+
+    fn text(&self, ink: Ink) -> String {
+        let Explanation { scripts, unrecorded, changes, .. } = &self.explanation;
+        let mut text = match &self.recorded {
+            Some(record) => format!("{}\nnow   {}\n", then(record), verdict(&self.explanation, ink)),
+            None => format!("{}\n", verdict(&self.explanation, ink)),
+        };
+        if !unrecorded.is_empty() {
+            let names = list(unrecorded.iter().cloned(), 2);
+            text.push_str(&format!("\nnot in the record, so judged as empty\n  {names}\n"));
+        }
+        text.push_str(&format!("\n{}\n", ink.heading("what the scripts said, and what they read")));
+        scripts.iter().for_each(|script| text.push_str(&said(script, ink)));
+        text.push_str(&format!("\n{}\n", ink.heading("what would change it")));
+        changes.iter().for_each(|change| text.push_str(&format!("  {}\n", one_line(change))));
+        text
+    }
 }
 
 /// What was decided when it was recorded.
-fn then(text: &mut String, record: &Record) -> std::fmt::Result {
+fn then(record: &Record) -> String {
     let field = |name: &str| match record.get(name) {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => one_line(text),
         Some(other) => other.to_string(),
-        None => "-".to_owned(),
+        None => "?".to_owned(),
     };
-    writeln!(text, "recorded {} by generation {}", field("time"), field("generation"))?;
-    writeln!(text, "  {} {}{} from {}", field("method"), field("host"), field("path"), field("country"))?;
-    writeln!(text, "  score {}, level {}: {}, status {}", field("score"), field("level"), field("action"), field("status"))?;
-    for name in ["limit", "fault"] {
-        if record.contains_key(name) {
-            writeln!(text, "  {name}: {}", field(name))?;
-        }
-    }
-    writeln!(text, "\njudged again by the policy of now")
+    let limit =
+        if record.contains_key("limit") { format!(" by `{}`", field("limit")) } else { String::new() };
+    let fault = if record.contains_key("fault") { format!(", {}", field("fault")) } else { String::new() };
+    let request = format!("{} {}{} from {}", field("method"), field("host"), field("path"), field("country"));
+    let judged = format!("score {}, level {}: {}{limit}", field("score"), field("level"), field("action"));
+    let (time, generation, status) = (field("time"), field("generation"), field("status"));
+    format!("{request}\n{time}, generation {generation}, status {status}{fault}\n\nthen  {judged}")
 }
 
-fn now(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
-    writeln!(text, "score {}, level {}: {}", explanation.score, explanation.level.as_str(), explanation.action.as_str())?;
-    for limit in &explanation.limits {
-        writeln!(text, "  must pass `{}`: {}/s per {}", limit.name, limit.rate, limit.per)?;
+fn verdict(explanation: &Explanation, ink: Ink) -> String {
+    let action = explanation.action.as_str();
+    let action = match explanation.action {
+        Action::Allow | Action::Tag => ink.good(action),
+        Action::Throttle | Action::Challenge => ink.warn(action),
+        Action::Block => ink.bad(action),
+    };
+    let limits = explanation.limits.iter();
+    let limits = limits.map(|limit| format!(", {}/s per {} (`{}`)", limit.rate, limit.per, limit.name));
+    let (score, level) = (explanation.score, explanation.level.as_str());
+    format!("score {score}, level {level}: {action}{}", limits.collect::<String>())
+}
+
+/// The width of the longest verb, so that names stand below each other.
+const VERB: usize = "throttle".len();
+
+fn said(script: &ScriptSay, ink: Ink) -> String {
+    let note = match (script.skipped, script.mode) {
+        (true, _) => " was not asked, since an earlier script trusts the request",
+        (false, Mode::Observe) => " is observed only, and does not count",
+        (false, Mode::Enforce) => "",
+    };
+    let mut said = Columns::default();
+    for say in &script.said {
+        let [verb, name, rest] = words(say);
+        said.row([&format!("{verb:<VERB$}"), &name, &rest]);
     }
-    writeln!(text, "\nwhat the scripts said")?;
-    for script in &explanation.scripts {
-        let note = match (script.skipped, script.mode) {
-            (true, _) => " (not asked: an earlier script trusts the request)",
-            (false, Mode::Observe) => " (observed only)",
-            (false, Mode::Enforce) => "",
-        };
-        writeln!(text, "  {}{note}", script.name)?;
-        match (&script.error, script.said.as_slice()) {
-            (Some(error), _) => writeln!(text, "    failed at {error}")?,
-            (None, []) if !script.skipped => writeln!(text, "    nothing")?,
-            (None, said) => said.iter().try_for_each(|said| writeln!(text, "    {said}"))?,
+    match &script.error {
+        Some(error) => said.row([&format!("{:<VERB$}", "failed"), &format!("at {error}")]),
+        None if script.said.is_empty() && !script.skipped => said.row(["said nothing"]),
+        None => {}
+    }
+    let mut read = Columns::default();
+    for (at, (name, value)) in script.reads.iter().enumerate() {
+        let value = serde_json::to_string(value).unwrap_or_default();
+        let verb = if at == 0 { "read" } else { "" };
+        read.row([&format!("{verb:<VERB$}"), name, &value]);
+    }
+    let read: String = read.lines(4).lines().map(|line| ink.faint(line) + "\n").collect();
+    format!(
+        "  {}{note}\n{}{}",
+        ink.heading(&script.name),
+        said.lines(4),
+        if script.skipped { "" } else { &read }
+    )
+}
+
+/// A verb, what it names, and how much.
+fn words(say: &Say) -> [String; 3] {
+    let (name, rest) = match say {
+        Say::Add { reason, points } => (reason, format!("{points:+}")),
+        Say::Allow { reason } | Say::Block { reason } => (reason, String::new()),
+        Say::Throttle { reason, per, rate } => {
+            (reason, format!("{}/s per {}", rate.per_second(), per.as_str()))
         }
-    }
-    writeln!(text, "\nwhat they could read")?;
-    for (name, value) in explanation.signals.iter() {
-        writeln!(text, "  {name:<28} {}", serde_json::to_string(value).unwrap_or_default())?;
-    }
-    writeln!(text, "\nwhat would change it")?;
-    explanation.changes.iter().try_for_each(|change| writeln!(text, "  {change}"))
+        Say::Tag { name, value } => (name, format!("\"{value}\"")),
+        Say::Count { counter } => (counter, String::new()),
+    };
+    [say.verb().to_owned(), name.to_string(), rest]
 }

@@ -7,20 +7,32 @@
 mod check;
 pub mod diagnostics;
 mod explain;
+mod layout;
 mod run;
 mod test;
 
-use std::path::PathBuf;
+use std::io::{Write as _, stderr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use layout::Ink;
+
+use crate::facts::problem::Problem;
 
 /// A programmable, privacy-first edge proxy for risk-based API access.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = "Start with `riskgate run`, then edit a script in `scripts/`.")]
 struct Cli {
     /// The configuration file.
-    #[arg(short, long, global = true, value_name = "FILE", default_value = "conf/riskgate.toml", env = "RISKGATE_CONFIG")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "conf/riskgate.toml",
+        env = "RISKGATE_CONFIG"
+    )]
     config: PathBuf,
     #[command(subcommand)]
     command: Option<Command>,
@@ -35,7 +47,7 @@ enum Command {
     /// Runs the policy cases beside the scripts, `scripts/cases/*.toml`.
     Test(test::Args),
     /// Says why a request is judged as it is: a described one, or a recorded decision.
-    Explain(explain::Args),
+    Explain(Box<explain::Args>),
 }
 
 /// Reads the arguments and does what they say.
@@ -51,3 +63,19 @@ pub fn main() -> ExitCode {
 
 /// Something is wrong with what was given.
 const WRONG: u8 = 1;
+/// The command itself was wrong.
+const MISUSED: u8 = 2;
+
+/// Shows everything that is wrong with what was given, what that means, and how much of it there is.
+fn refuse(problems: &[Problem], meaning: &str) -> ExitCode {
+    let _ = diagnostics::show(problems, &mut stderr());
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    let count = Ink::of(&stderr()).bad(&layout::count(errors, "error"));
+    let _ = writeln!(stderr(), "{}: {count}", layout::one_line(meaning));
+    ExitCode::from(WRONG)
+}
+
+/// Shows why a configuration, or what it names, cannot be used.
+fn not_good(config: &Path, problems: &[Problem]) -> ExitCode {
+    refuse(problems, &format!("{} is not good", config.display()))
+}

@@ -1,13 +1,15 @@
 //! `riskgate run`: serves, and says what it loaded and what to type next.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{WRONG, diagnostics};
+use super::diagnostics::{self, Style};
+use super::layout::{Ink, count, grouped, list};
+use super::{WRONG, check, refuse};
 use crate::app::{self, Manner, Ready};
 use crate::config::{Log, LogFormat};
 use crate::signals::Vocabulary;
@@ -20,14 +22,10 @@ pub(super) fn run(config: &Path) -> ExitCode {
     });
     let ready = match ready {
         Ok(ready) => ready,
-        Err(problems) => {
-            let _ = diagnostics::show(&problems, &mut stderr());
-            let _ = writeln!(stderr(), "\nnot started: mend the above, `riskgate check` says when all is well");
-            return ExitCode::from(WRONG);
-        }
+        Err(problems) => return refuse(&problems, "not started"),
     };
     let _ = diagnostics::show(&ready.notes, &mut stderr());
-    let _ = stdout().write_all(banner(&ready).as_bytes());
+    let _ = stdout().write_all(banner(&ready, Ink::of(&stdout())).as_bytes());
     match ready.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -43,23 +41,25 @@ fn log_as(log: &Log) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     // It fails only if somebody who embeds the gate has a log already, which is then the one to use.
     let _ = match log.format {
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Text => builder.with_ansi(Style::of(&stderr()) == Style::Colours).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
 }
 
-fn banner(ready: &Ready) -> String {
+fn banner(ready: &Ready, ink: Ink) -> String {
     let snapshot = ready.live.pin();
-    let mut text = format!("riskgate {} is ready\n\n", env!("CARGO_PKG_VERSION"));
+    let rule_sets = snapshot.policy().rule_sets();
+    let mut text = format!("riskgate {} {}\n\n", env!("CARGO_PKG_VERSION"), ink.good("is ready"));
     let mut line = |what: &str, value: String| {
-        let _ = writeln!(text, "  {what:<9} {value}");
+        let _ = writeln!(text, "  {what:<9}  {value}");
     };
-    let names: Vec<&str> = snapshot.policy().rule_sets().iter().map(crate::rules::RuleSet::name).collect();
-    line("policy", format!("{} scripts: {}", names.len(), names.join(" ")));
-    line("places", super::check::places(&snapshot));
-    let lists: Vec<String> =
-        snapshot.lists().iter().map(|list| format!("{} ({})", list.name, list.addresses.len())).collect();
-    line("lists", if lists.is_empty() { "none".to_owned() } else { lists.join(" ") });
+    let names = list(rule_sets.iter().map(|rule_set| rule_set.name().to_owned()), 13);
+    line("policy", format!("{}: {names}", count(rule_sets.len(), "script")));
+    let countries = snapshot.geo().country.as_ref().map(|db| check::database(db.summary(), "countries"));
+    line("places", countries.unwrap_or_else(|| "no database: every request is from `ZZ`".to_owned()));
+    let lists = snapshot.lists().iter();
+    let lists = lists.map(|list| format!("{} ({})", list.name, grouped(list.addresses.len() as u64)));
+    line("lists", if snapshot.lists().is_empty() { "none".to_owned() } else { list(lists, 13) });
     for address in &ready.listeners {
         line("clients", format!("http://{address}"));
     }
@@ -67,12 +67,13 @@ fn banner(ready: &Ready) -> String {
         line("operators", format!("http://{address}"));
     }
     if let Some(address) = ready.listeners.first() {
-        let _ = writeln!(text, "\nTry it in another terminal:\n");
-        let _ = writeln!(text, "  curl -i http://{address}/hello");
+        let _ = writeln!(text, "\nTry it in another terminal:\n\n  curl -i http://{address}/hello");
         if let Some(admin) = ready.admin {
             let _ = writeln!(text, "  curl http://{admin}/api/decisions");
         }
-        let _ = writeln!(text, "\nThen edit a script in scripts/ and send the next request. Stop with Ctrl-C.");
     }
-    text
+    if let Some(folder) = rule_sets.first().and_then(|rule_set| rule_set.path().parent()) {
+        let _ = writeln!(text, "\nThen edit a script in {} and send the next request.", folder.display());
+    }
+    text + "Stop with Ctrl-C.\n"
 }

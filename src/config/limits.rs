@@ -6,7 +6,6 @@ use super::kinds::{OneOf, PerSecond, Period};
 use super::reader::{Fallback, Key};
 pub use crate::traffic::Per;
 
-
 /// How many requests may pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {

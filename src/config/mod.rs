@@ -29,6 +29,8 @@ mod units;
 mod upstream;
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -65,7 +65,7 @@ const MAX_CALL_DEPTH: Key<Number<usize>> = Key {
 
 const MAX_STRING: Key<Size> = Key {
     name: "max_string",
-    kind: Size { from: 1 << 10, to: 16 << 20 },
+    kind: Size { from: 64 << 10, to: 16 << 20 },
     fallback: Fallback::Is("\"64KiB\""),
     doc: "The longest string it may make.",
 };

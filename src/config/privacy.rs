@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::kinds::{HeaderName, ListOf, Number, Period, Text};
 use super::reader::{Fallback, Key, Layout, Section};
+use crate::facts::address_headers::ADDRESS_HEADERS;
 use crate::facts::client::Truncation;
 
 /// What is kept of a client, and what is hidden from scripts and records.
@@ -42,34 +43,6 @@ const CREDENTIAL_HEADERS: &[&str] = &[
     "x-forwarded-client-cert",
     "x-session-token",
     "x-xsrf-token",
-];
-
-/// Headers that carry a client's address.
-const ADDRESS_HEADERS: &[&str] = &[
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "cf-pseudo-ipv4",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "forwarded",
-    "forwarded-for",
-    "proxy-client-ip",
-    "true-client-ip",
-    "wl-proxy-client-ip",
-    "x-appengine-user-ip",
-    "x-azure-clientip",
-    "x-azure-socketip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-external-address",
-    "x-forwarded",
-    "x-forwarded-for",
-    "x-original-forwarded-for",
-    "x-originating-ip",
-    "x-real-ip",
-    "x-remote-addr",
-    "x-remote-ip",
-    "x-vercel-forwarded-for",
 ];
 
 /// Query parameters that carry credentials or persons.

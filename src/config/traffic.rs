@@ -12,7 +12,7 @@ pub struct Traffic {
     pub hashes: usize,
     /// Slots of each hash function for rates of clients.
     pub slots: usize,
-    /// Over how long rates are measured.
+    /// Over how long limits are held that have no window of their own.
     pub window: Duration,
     /// Slots of each hash function for each declared counter.
     pub counter_slots: usize,
@@ -21,8 +21,9 @@ pub struct Traffic {
 pub(super) const LAYOUT: Layout = Layout {
     table: "traffic",
     heading: "[traffic]",
-    doc: "How requests are counted. Clients share slots: more slots cost memory (8 bytes each, times \
-          `hashes`, times two windows) and let fewer clients be taken for each other. Countries are exact.",
+    doc: "How requests are counted. Clients share slots: more slots cost memory (8 bytes each, times `hashes`, \
+          times three generations) and let fewer clients be taken for each other. Countries are exact. The \
+          rates that scripts read are always those of the last 10 s.",
     keys: &[&WINDOW, &HASHES, &SLOTS, &COUNTER_SLOTS],
     reserved: &[],
 };
@@ -31,7 +32,7 @@ const WINDOW: Key<Period> = Key {
     name: "window",
     kind: Period { from: Duration::from_secs(1), to: Duration::from_secs(300) },
     fallback: Fallback::Is("\"10s\""),
-    doc: "Over how long rates are measured.",
+    doc: "Over how long limits are held that have no window of their own.",
 };
 
 const HASHES: Key<Number<usize>> = Key {
@@ -45,7 +46,7 @@ const SLOTS: Key<Number<usize>> = Key {
     name: "slots",
     kind: Number { from: 1_024, to: 4_194_304 },
     fallback: Fallback::Is("65_536"),
-    doc: "Slots of each hash function for the rates of clients.",
+    doc: "Slots of each hash function for the rates of clients, and for limits.",
 };
 
 const COUNTER_SLOTS: Key<Number<usize>> = Key {

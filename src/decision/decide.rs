@@ -63,7 +63,8 @@ impl Rulebook {
         evaluation.said(Mode::Enforce).for_each(|(_, say)| explicit.hear(say));
         let mut reasons: Vec<Reason> = evaluation.reasons().collect();
 
-        let score = if explicit.trusted { RiskScore::ZERO } else { RiskScore::of(explicit.points.iter().copied()) };
+        let score =
+            if explicit.trusted { RiskScore::ZERO } else { RiskScore::of(explicit.points.iter().copied()) };
         let (level, level_action) = self.levels.of(score);
         let mut action = explicit.action.max(level_action.action());
         let mut demands = explicit.demands;
@@ -271,7 +272,10 @@ mod tests {
         let kp = CountryCode::parse("KP").unwrap();
         let decision = rulebook().decide(&enforced(vec![]), kp, None);
         assert_eq!(decision.action(), Action::Throttle);
-        assert_eq!(decision.demands(), [Demand { limit: "country".into(), per: Per::Country, rate: rate(3.0) }]);
+        assert_eq!(
+            decision.demands(),
+            [Demand { limit: "country".into(), per: Per::Country, rate: rate(3.0) }]
+        );
     }
 
     #[test]
@@ -285,7 +289,8 @@ mod tests {
 
     #[test]
     fn a_failing_script_is_skipped_or_blocks_as_configured() {
-        let failing = evaluation(vec![(Mode::Enforce, failure()), (Mode::Enforce, Spoken::Whole(vec![add(40)]))]);
+        let failing =
+            evaluation(vec![(Mode::Enforce, failure()), (Mode::Enforce, Spoken::Whole(vec![add(40)]))]);
         assert_eq!(decide(&failing).level(), Level::Medium);
         let strict = Rulebook { on_error: OnError::Block, ..rulebook() };
         let decision = strict.decide(&failing, CountryCode::UNKNOWN, None);

@@ -167,9 +167,13 @@ mod tests {
         let mut levels = Levels::default();
         assert!(levels.begin(Level::Medium, 40, LevelAction::Allow));
         assert!(levels.begin(Level::Critical, 90, LevelAction::Block));
-        for (score, level) in
-            [(0, Level::Low), (39, Level::Low), (40, Level::Medium), (89, Level::Medium), (90, Level::Critical)]
-        {
+        for (score, level) in [
+            (0, Level::Low),
+            (39, Level::Low),
+            (40, Level::Medium),
+            (89, Level::Medium),
+            (90, Level::Critical),
+        ] {
             assert_eq!(levels.of(RiskScore::of([score])).0, level, "{score}");
         }
         assert_eq!(levels.next(RiskScore::of([40])), Some((90, Level::Critical)));

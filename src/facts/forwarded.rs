@@ -2,7 +2,7 @@
 //! right, nearest hop first.
 //!
 //! Only syntax lives here; whom to believe is decided in [`super::client`]. Input is hostile: every walk is
-//! bounded, and a node that cannot be read is [`Node::Opaque`], never skipped.
+//! bounded, and a node that cannot be read is `Node::Opaque`, never skipped.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

@@ -3,6 +3,7 @@
 //! The ground floor of the house. Nothing here does IO, reads a clock or knows a rule; every type is parsed
 //! once, at the edge, and carries its invariant from there on. Full addresses live in [`client`] alone.
 
+pub mod address_headers;
 pub mod client;
 pub mod continent;
 pub mod forwarded;

@@ -29,6 +29,7 @@ pub struct RequestHead<'a> {
     query: &'a str,
     version: Version,
     size: Option<u64>,
+    target_len: usize,
     headers: &'a HeaderMap,
 }
 
@@ -54,6 +55,7 @@ impl<'a> RequestHead<'a> {
             query: parts.uri.query().unwrap_or(""),
             version: parts.version,
             size: size.and_then(|value| value.to_str().ok()?.trim().parse().ok()),
+            target_len: parts.uri.path_and_query().map_or(0, |target| target.as_str().len()),
             headers: &parts.headers,
         }
     }
@@ -98,6 +100,18 @@ impl<'a> RequestHead<'a> {
     /// The declared size of the body in bytes; `None` if the request does not say, or not as a number.
     pub fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// Bytes of path and query as sent.
+    pub fn target_len(&self) -> usize {
+        self.target_len
+    }
+
+    /// Bytes of the largest header value, and of all names and values together.
+    pub fn header_sizes(&self) -> (usize, usize) {
+        self.headers.iter().fold((0, 0), |(largest, all), (name, value)| {
+            (largest.max(value.len()), all + name.as_str().len() + value.len())
+        })
     }
 
     /// The first header of that name; bytes that are not UTF-8 read as U+FFFD; empty if absent.

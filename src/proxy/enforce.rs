@@ -15,6 +15,7 @@ use super::exchange::Judged;
 use super::failure::Failure;
 use super::refusal::{ProblemType, RateLimit, Refusal, RefusalStatus};
 use crate::decision::{Demand, Outcome};
+use crate::facts::request::RequestHead;
 use crate::pipeline::{Plan, plan};
 use crate::traffic::{Admission, Check, Rejection, Traffic};
 
@@ -49,7 +50,18 @@ pub enum Unserved {
     NoRoute,
     /// It names no host.
     NoHost,
+    /// Its path and query are too long.
+    LongTarget,
+    /// Its headers are too large.
+    LargeHeaders,
 }
+
+/// The most bytes of path and query.
+pub const MAX_TARGET: usize = 8 * 1024;
+/// The most bytes of one header value.
+pub const MAX_HEADER: usize = 16 * 1024;
+/// The most bytes of all header names and values.
+pub const MAX_HEADERS: usize = 64 * 1024;
 
 /// A body of at most this size, declared by a request that is refused, is read and dropped so that the connection
 /// stays open. A larger one closes it.
@@ -75,11 +87,36 @@ impl Sentence {
 }
 
 impl Unserved {
+    /// What is wrong with a head whatever its route.
+    pub(super) fn of(head: &RequestHead<'_>) -> Option<Self> {
+        let (largest, all) = head.header_sizes();
+        if head.host().is_empty() && head.version() == "1.1" {
+            Some(Self::NoHost)
+        } else if head.target_len() > MAX_TARGET {
+            Some(Self::LongTarget)
+        } else if largest > MAX_HEADER || all > MAX_HEADERS {
+            Some(Self::LargeHeaders)
+        } else {
+            None
+        }
+    }
+
+    const fn status(self) -> RefusalStatus {
+        match self {
+            Self::NoRoute => RefusalStatus::NotFound,
+            Self::NoHost => RefusalStatus::BadRequest,
+            Self::LongTarget => RefusalStatus::UriTooLong,
+            Self::LargeHeaders => RefusalStatus::HeadersTooLarge,
+        }
+    }
+
     /// How records name it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
             Self::NoHost => "no_host",
+            Self::LongTarget => "long_target",
+            Self::LargeHeaders => "large_headers",
         }
     }
 }
@@ -91,8 +128,7 @@ pub async fn enforce(session: &mut Session, judged: &mut Judged, traffic: &Traff
         Sentence::Pass(_) => None,
         Sentence::Throttled { rejection, .. } => Some(throttled(judged, *rejection)),
         Sentence::Blocked => Some(Refusal::new(RefusalStatus::Forbidden, judged.id)),
-        Sentence::Unserved(Unserved::NoRoute) => Some(Refusal::new(RefusalStatus::NotFound, judged.id)),
-        Sentence::Unserved(Unserved::NoHost) => Some(Refusal::new(RefusalStatus::BadRequest, judged.id)),
+        Sentence::Unserved(why) => Some(Refusal::new(why.status(), judged.id)),
     };
     judged.sentence = Some(sentence);
     match refusal {
@@ -118,8 +154,8 @@ pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure:
 }
 
 fn sentence(judged: &Judged, traffic: &Traffic) -> Sentence {
-    if judged.lacks_host {
-        return Sentence::Unserved(Unserved::NoHost);
+    if let Some(why) = judged.unfit {
+        return Sentence::Unserved(why);
     }
     let snapshot = Arc::clone(&judged.snapshot);
     let admitted = match plan(&snapshot, &judged.judgement.decision) {

@@ -8,7 +8,7 @@ use pingora::proxy::Session;
 use uuid::Uuid;
 
 use super::drain::InFlight;
-use super::enforce::{Permit, Sentence};
+use super::enforce::{Permit, Sentence, Unserved};
 use super::failure::Failure;
 use super::forward::Verdict;
 use super::identity::Caller;
@@ -47,12 +47,13 @@ pub struct Judged {
     pub(super) route: Option<Taken>,
     pub(super) form: Form,
     pub(super) size: Option<u64>,
-    pub(super) lacks_host: bool,
+    pub(super) unfit: Option<Unserved>,
     pub(super) arrived: Now,
     pub(super) sentence: Option<Sentence>,
     head: Head,
     judge: Duration,
     turn: Option<Turn>,
+    from_origin: bool,
 }
 
 /// The route that a request takes.
@@ -125,7 +126,7 @@ impl Judged {
             route: route.map(|route| Taken { name: route.name().clone(), upstream: route.upstream() }),
             form: Form::asked_by(head),
             size: head.size(),
-            lacks_host: head.host().is_empty() && head.version() == "1.1",
+            unfit: Unserved::of(head),
             head: Head {
                 method: head.method().to_owned(),
                 path: head.path().to_owned(),
@@ -139,6 +140,7 @@ impl Judged {
             sentence: None,
             judge: Duration::ZERO,
             turn: None,
+            from_origin: false,
         }
     }
 
@@ -146,6 +148,16 @@ impl Judged {
     pub(super) fn decided(mut self, now: Now) -> Self {
         self.judge = self.since(now);
         self
+    }
+
+    /// Notes that the origin has answered.
+    pub(super) fn answered_by_origin(&mut self) {
+        self.from_origin = true;
+    }
+
+    /// Whether the answer came from the origin.
+    pub(super) fn was_answered_by_origin(&self) -> bool {
+        self.from_origin
     }
 
     /// Time since the head was parsed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use pingora::proxy::Session;
 
-use crate::facts::client::{Client, ClientIp, Forward, Keyring, PeerAddr, TrustedProxies, Truncation};
+use crate::facts::client::{Client, ClientIp, Forward, Keyring, PeerAddr, Truncation, TrustedProxies};
 use crate::facts::forwarded::ForwardHeader;
 use crate::facts::request::RequestHead;
 use crate::signals::Secrets;

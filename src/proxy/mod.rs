@@ -38,8 +38,8 @@ use crate::signals::Response;
 use drain::Drain;
 use exchange::{Exchange, Judged};
 use failure::Failure;
-use refusal::DECISION_HEADER;
 use forward::{Forwarding, Verdict};
+use refusal::DECISION_HEADER;
 use upstream::Upstream;
 
 pub use identity::{Caller, Identity};
@@ -160,13 +160,21 @@ impl ProxyHttp for Gate {
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        match exchange.judged() {
-            Some(judged) => response.insert_header(DECISION_HEADER, judged.id.to_string()),
+        match exchange.judged_mut() {
+            Some(judged) => {
+                judged.answered_by_origin();
+                response.insert_header(DECISION_HEADER, judged.id.to_string())
+            }
             None => Ok(()),
         }
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
         let failure = Failure::of(error);
         if let Some(judged) = exchange.judged_mut() {
             enforce::answer_failure(session, judged, failure).await;
@@ -187,7 +195,13 @@ impl ProxyHttp for Gate {
         let observed = self.observe(session, &judged, failure, now);
         let record = judged.into_record(session, failure, observed, now);
         let (decision, evaluation) = (&record.judgement.decision, &record.judgement.evaluation);
-        self.metrics.decided(record.place.country, record.outcome, decision.level(), record.judge, record.total);
+        self.metrics.decided(
+            record.place.country,
+            record.outcome,
+            decision.level(),
+            record.judge,
+            record.total,
+        );
         self.metrics.reasoned(decision.reasons());
         self.metrics.failed(evaluation);
         self.metrics.failed(&record.observed);
@@ -231,6 +245,7 @@ impl Gate {
             status: exchange::status(session, failure),
             size: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
             seconds: judged.since(now).as_secs_f64(),
+            from_origin: judged.was_answered_by_origin(),
             headers: sent.map(|sent| &sent.headers),
         };
         let observation = Observation {

@@ -35,6 +35,10 @@ pub struct Last {
     pub at: Wall,
     /// With what result.
     pub outcome: ReloadOutcome,
+    /// The snapshot in use after it.
+    pub generation: Generation,
+    /// What is worth a look about the snapshot in use, such as changes that wait for a restart.
+    pub notes: Vec<Problem>,
 }
 
 /// What became of a reload.
@@ -50,8 +54,9 @@ pub enum ReloadOutcome {
 
 /// Makes snapshots out of sources. The assembly knows the configuration; this floor does not.
 pub trait Build: Send + 'static {
-    /// Where the sources are, as far as is known now.
-    fn paths(&self) -> SourcePaths;
+    /// Where the sources are now. Looks into the configuration, which may name others than before, and whose
+    /// former ones may be gone.
+    fn paths(&mut self) -> SourcePaths;
 
     /// Builds and checks a candidate, its policy cases included.
     fn build(&mut self, sources: &Sources) -> Result<Built, Vec<Problem>>;
@@ -75,6 +80,8 @@ pub struct Reloader<B> {
     metrics: Arc<Metrics>,
     clock: Clock,
     sources: Sources,
+    /// What was told about the snapshot in use.
+    notes: Vec<Problem>,
     refused: Option<Refused>,
 }
 
@@ -115,7 +122,11 @@ impl ReloadOutcome {
 
 impl<B: Build> Reloader<B> {
     /// Loads for the first time. There is no last good snapshot to fall back to, so every problem is returned.
-    pub fn start(mut builder: B, metrics: Arc<Metrics>, clock: Clock) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+    pub fn start(
+        mut builder: B,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let (sources, snapshot, notes) = load(&mut builder, clock)?;
         let generation = Generation(1);
         let snapshot = Arc::new(snapshot.numbered(generation));
@@ -123,9 +134,9 @@ impl<B: Build> Reloader<B> {
         let at = clock.now().wall;
         let outcome = ReloadOutcome::Published(generation);
         metrics.reloaded(outcome.as_str(), generation, at);
-        let last = ArcSwap::from_pointee(Last { at, outcome });
+        let last = ArcSwap::from_pointee(Last { at, outcome, generation, notes: notes.clone() });
         let live = Arc::new(Live { snapshot: ArcSwap::new(snapshot), last });
-        Ok((Self { live, builder, metrics, clock, sources, refused: None }, notes))
+        Ok((Self { live, builder, metrics, clock, sources, notes: notes.clone(), refused: None }, notes))
     }
 
     /// Where the snapshot in use is found.
@@ -134,7 +145,7 @@ impl<B: Build> Reloader<B> {
     }
 
     /// Where the sources are.
-    pub fn paths(&self) -> SourcePaths {
+    pub fn paths(&mut self) -> SourcePaths {
         self.builder.paths()
     }
 
@@ -154,7 +165,8 @@ impl<B: Build> Reloader<B> {
             }
         }
         self.metrics.reloaded(outcome.as_str(), generation, at);
-        self.live.last.store(Arc::new(Last { at, outcome: outcome.clone() }));
+        let notes = self.notes.clone();
+        self.live.last.store(Arc::new(Last { at, outcome: outcome.clone(), generation, notes }));
         outcome
     }
 
@@ -178,28 +190,37 @@ impl<B: Build> Reloader<B> {
                 return None;
             }
             match self.builder.build(&sources) {
-                Ok(Built::Candidate(snapshot, notes)) => return Some(self.publish(sources, *snapshot, &notes)),
+                Ok(Built::Candidate(snapshot, notes)) => {
+                    return Some(self.publish(sources, *snapshot, notes));
+                }
                 Ok(Built::ReadAgain) => {}
                 Err(problems) => return self.refuse(Some(digest), problems, forced),
             }
         }
-        self.refuse(None, restless(&self.builder), forced)
+        let problems = restless(&mut self.builder);
+        self.refuse(None, problems, forced)
     }
 
-    fn publish(&mut self, sources: Sources, snapshot: Snapshot, notes: &[Problem]) -> ReloadOutcome {
+    fn publish(&mut self, sources: Sources, snapshot: Snapshot, notes: Vec<Problem>) -> ReloadOutcome {
         let generation = Generation(self.live.pin().generation().0 + 1);
         let snapshot = Arc::new(snapshot.numbered(generation));
         self.live.snapshot.store(Arc::clone(&snapshot));
         self.builder.published(&snapshot);
         (self.sources, self.refused) = (sources, None);
-        for note in notes {
+        for note in notes.iter().filter(|note| !self.notes.contains(note)) {
             warn!(%generation, "{note}");
         }
+        self.notes = notes;
         ReloadOutcome::Published(generation)
     }
 
     /// The same refusal again is not told again, unless somebody asked.
-    fn refuse(&mut self, digest: Option<Digest>, problems: Vec<Problem>, forced: bool) -> Option<ReloadOutcome> {
+    fn refuse(
+        &mut self,
+        digest: Option<Digest>,
+        problems: Vec<Problem>,
+        forced: bool,
+    ) -> Option<ReloadOutcome> {
         let known = self.refused.as_ref().is_some_and(|refused| refused.problems == problems);
         self.refused = Some(Refused { digest, problems: problems.clone() });
         (!known || forced).then_some(ReloadOutcome::Refused(problems))
@@ -261,7 +282,8 @@ impl<B: Build> KeepUp<B> {
         let (done, receiver) = tokio::sync::watch::channel(0);
         let wanted = Arc::new(AtomicU64::new(0));
         let live = Arc::clone(&reloader.live);
-        let requests = Requests { live, trigger: watch.trigger(), wanted: Arc::clone(&wanted), done: receiver };
+        let requests =
+            Requests { live, trigger: watch.trigger(), wanted: Arc::clone(&wanted), done: receiver };
         (Self { reloader, watch, attention, wanted, done }, requests)
     }
 
@@ -274,19 +296,30 @@ impl<B: Build> KeepUp<B> {
                 continue;
             }
             let serving = wanted.load(Ordering::SeqCst);
-            let reloaded = tokio::task::spawn_blocking(move || {
-                reloader.reload(cause);
-                reloader
-            });
-            let Ok(back) = reloaded.await else {
-                error!("a reload broke off, and nothing is reloaded any more; restart to mend it, and report this");
-                return;
-            };
+            // Watched before they are read, so that no change falls between the two.
+            let Some((back, paths)) = beside(reloader, Reloader::paths).await else { return };
+            watch.follow(&paths).await;
+            let Some((back, _)) = beside(back, move |reloader| reloader.reload(cause)).await else { return };
             reloader = back;
-            watch.follow(&reloader.paths()).await;
             done.send_replace(serving);
         }
     }
+}
+
+/// Does what may block beside the runtime, and hands the reloader back; `None` if it broke off.
+async fn beside<B: Build, T: Send + 'static>(
+    mut reloader: Reloader<B>,
+    work: impl FnOnce(&mut Reloader<B>) -> T + Send + 'static,
+) -> Option<(Reloader<B>, T)> {
+    let worked = tokio::task::spawn_blocking(move || {
+        let result = work(&mut reloader);
+        (reloader, result)
+    });
+    let worked = worked.await.ok();
+    if worked.is_none() {
+        error!("a reload broke off, and nothing is reloaded any more; restart to mend it, and report this");
+    }
+    worked
 }
 
 fn load<B: Build>(builder: &mut B, clock: Clock) -> Result<(Sources, Snapshot, Vec<Problem>), Vec<Problem>> {
@@ -300,7 +333,7 @@ fn load<B: Build>(builder: &mut B, clock: Clock) -> Result<(Sources, Snapshot, V
     Err(restless(builder))
 }
 
-fn restless(builder: &impl Build) -> Vec<Problem> {
+fn restless(builder: &mut impl Build) -> Vec<Problem> {
     let file = builder.paths().config.unwrap_or_default();
     let problem = Problem::error(file, "the configuration keeps naming other files");
     vec![problem.hint("is something rewriting it?")]

@@ -15,7 +15,10 @@ pub struct Function {
     pub family: &'static str,
 }
 
-const fn family<const N: usize>(family: &'static str, names: [(&'static str, Option<Kind>); N]) -> [Function; N] {
+const fn family<const N: usize>(
+    family: &'static str,
+    names: [(&'static str, Option<Kind>); N],
+) -> [Function; N] {
     let mut functions = [Function { name: "", returns: None, family }; N];
     let mut at = 0;
     while at < N {
@@ -140,6 +143,10 @@ const NUMBERS: [Function; 26] = family(
 /// Every function, by family.
 pub const FAMILIES: [&[Function]; 3] = [&STRINGS, &COLLECTIONS, &NUMBERS];
 
+/// Functions that change what they are called on, and have no value of their own.
+pub const IN_PLACE: [&str; 10] =
+    ["append", "clear", "crop", "make_lower", "make_upper", "push", "replace", "reverse", "trim", "truncate"];
+
 /// Names that other scripting languages have and policies must not; why not.
 pub const REFUSED: [(&str, &str); 7] = [
     ("print", "a script has no output: give a reason with `risk.add` or a header with `risk.tag`"),
@@ -170,6 +177,7 @@ mod tests {
     fn a_function_is_listed_once_and_never_both_allowed_and_refused() {
         let names: HashSet<_> = all().map(|function| function.name).collect();
         assert_eq!(names.len(), all().count());
+        assert!(IN_PLACE.iter().all(|name| find(name).is_some_and(|function| function.returns.is_none())));
         assert!(REFUSED.iter().all(|(name, _)| !names.contains(name)));
     }
 }

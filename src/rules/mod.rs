@@ -10,6 +10,7 @@ mod check;
 mod compile;
 pub mod functions;
 mod parse;
+pub mod reference;
 pub mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -86,6 +87,7 @@ pub struct RuleSet {
     program: Result<Program, Kept>,
     observes: bool,
     functions: Vec<String>,
+    keys: BTreeSet<Key>,
     reasons: BTreeSet<String>,
     throttles: BTreeSet<(String, Per)>,
 }
@@ -104,7 +106,7 @@ impl Policy {
             let checked = parsed.and_then(|parsed| Ok((check::check(&parsed, terms)?, parsed)));
             match checked {
                 Ok((mut checked, parsed)) => {
-                    keys.append(&mut checked.keys);
+                    keys.extend(checked.keys.iter().cloned());
                     warnings.append(&mut checked.warnings);
                     loaded.push((engine, parsed, checked));
                 }
@@ -175,8 +177,9 @@ impl Policy {
 impl RuleSet {
     fn new(mut engine: Engine, parsed: Parsed<'_>, checked: Checked, terms: &Terms<'_>, needs: &Needs) -> Self {
         let name = name_of(&parsed.script.path);
-        let observed = terms.observe_only.iter().any(|only| *only == name);
+        let observed = terms.observe_only.contains(&name);
         let program = compile::compile(&parsed, terms.vocabulary, needs);
+        let keys = checked.keys.iter().cloned().collect();
         sandbox::know_constants(&mut engine, parsed.constants.clone());
         Self {
             mode: if observed { Mode::Observe } else { Mode::Enforce },
@@ -184,6 +187,7 @@ impl RuleSet {
             path: parsed.script.path.clone(),
             observes: parsed.function("observe", 3).is_some(),
             functions: parsed.signatures(),
+            keys,
             reasons: checked.reasons,
             throttles: checked.throttles,
             ast: parsed.ast,
@@ -215,6 +219,11 @@ impl RuleSet {
     /// What keeps it interpreted: the construct, its line and column. `None` if it is compiled.
     pub fn kept(&self) -> Option<(&str, usize, usize)> {
         self.program.as_ref().err().map(|kept| (kept.construct.as_str(), kept.line, kept.column))
+    }
+
+    /// Every signal it names.
+    pub fn reads(&self) -> &BTreeSet<Key> {
+        &self.keys
     }
 
     /// Every reason id it can give.
@@ -271,7 +280,8 @@ fn unknown_observe_only(scripts: &[Script], observe_only: &[String]) -> Vec<Prob
     let unknown = observe_only.iter().filter(|only| !names.contains(only));
     let problem = |only: &String| {
         let folder = scripts.first().and_then(|script| script.path.parent()).unwrap_or(Path::new("scripts"));
-        let problem = Problem::error(folder, format!("`observe_only` names `{only}`, but there is no such script"));
+        let problem =
+            Problem::error(folder, format!("`observe_only` names `{only}`, but there is no such script"));
         match nearest(only, names.iter().map(String::as_str)) {
             Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
             None => problem.hint("write the file name without `.rhai`"),

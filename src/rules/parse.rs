@@ -2,7 +2,9 @@
 //!
 //! A script is `const` and `fn` at the top, nothing else: there is no moment at which other statements would run.
 
-use rhai::{AST, ASTFlags, ASTNode, Dynamic, Engine, Expr, ImmutableString, ParseError, Position, Scope, Stmt};
+use rhai::{
+    AST, ASTFlags, ASTNode, Dynamic, Engine, Expr, ImmutableString, ParseError, Position, Scope, Stmt,
+};
 
 use super::Script;
 use super::sandbox::lower_first;
@@ -57,11 +59,12 @@ pub(super) fn problem_at(script: &Script, position: Position, message: impl Into
 
 /// Parses a script. A syntax error is one problem; statements that would never run are one each.
 pub(super) fn parse<'a>(script: &'a Script, engine: &Engine) -> Result<Parsed<'a>, Vec<Problem>> {
-    let (scope, constants) = constants(script, engine);
+    let (scope, constants) = constants(script, engine).map_err(|error| vec![syntax(script, &error, &[])])?;
     let ast = engine
         .compile_with_scope(&scope, &script.text)
         .map_err(|error| vec![syntax(script, &error, &constants)])?;
-    let idle: Vec<Problem> = ast.statements().iter().filter_map(|statement| idle(script, statement)).collect();
+    let idle: Vec<Problem> =
+        ast.statements().iter().filter_map(|statement| idle(script, statement)).collect();
     if !idle.is_empty() {
         return Err(idle);
     }
@@ -77,20 +80,23 @@ pub(super) fn parse<'a>(script: &'a Script, engine: &Engine) -> Result<Parsed<'a
     Ok(Parsed { script, ast, functions, constants })
 }
 
+/// A script's top-level constants: in the form that the engine wants, and by name.
+type Constants = (Scope<'static>, Vec<(String, Dynamic)>);
+
 /// The script's top-level constants. Without strictness about variables, so that functions may name them before
-/// the engine knows them; real errors are found when the script is compiled with them.
-fn constants(script: &Script, engine: &Engine) -> (Scope<'static>, Vec<(String, Dynamic)>) {
+/// the engine knows them. A script that is wrong even so has an error of syntax; to go on without its constants would
+/// blame their names instead.
+fn constants(script: &Script, engine: &Engine) -> Result<Constants, ParseError> {
     let mut lenient = Engine::new_raw();
     lenient.set_max_expr_depths(engine.max_expr_depth(), engine.max_function_expr_depth());
     let mut scope = Scope::new();
     let mut constants = Vec::new();
-    if let Ok(ast) = lenient.compile(&script.text) {
-        for (name, _, value) in ast.iter_literal_variables(true, false) {
-            scope.push_constant_dynamic(name.to_owned(), value.clone());
-            constants.push((name.to_owned(), value));
-        }
+    let ast = lenient.compile(&script.text)?;
+    for (name, _, value) in ast.iter_literal_variables(true, false) {
+        scope.push_constant_dynamic(name.to_owned(), value.clone());
+        constants.push((name.to_owned(), value));
     }
-    (scope, constants)
+    Ok((scope, constants))
 }
 
 /// A statement at the top that is not a constant.
@@ -132,7 +138,8 @@ fn body(ast: &AST, name: &str, arity: usize) -> Vec<Stmt> {
 
 fn syntax(script: &Script, error: &ParseError, constants: &[(String, Dynamic)]) -> Problem {
     use rhai::ParseErrorType as Kind;
-    let constant = |name: &str| nearest(name, constants.iter().map(|(name, _)| name.as_str())).map(str::to_owned);
+    let constant =
+        |name: &str| nearest(name, constants.iter().map(|(name, _)| name.as_str())).map(str::to_owned);
     let (message, hint, width) = match &*error.0 {
         Kind::VariableUndefined(name) => {
             let hint = match constant(name) {
@@ -141,14 +148,16 @@ fn syntax(script: &Script, error: &ParseError, constants: &[(String, Dynamic)]) 
             };
             (format!("unknown variable `{name}`"), Some(hint), name.len())
         }
-        Kind::Reserved(name) if name == "import" || name == "export" => {
-            (format!("`{name}` is not available in policies"), Some("each script stands alone".to_owned()), name.len())
-        }
+        Kind::Reserved(name) if name == "import" || name == "export" => (
+            format!("`{name}` is not available in policies"),
+            Some("each script stands alone".to_owned()),
+            name.len(),
+        ),
         Kind::Reserved(name) => (format!("`{name}` is not available in policies"), reason(name), name.len()),
         Kind::BadInput(rhai::LexError::ImproperSymbol(symbol, _)) if is_refused(symbol) => {
             (format!("`{symbol}` is not available in policies"), reason(symbol), symbol.len())
         }
-        other => (lower_first(&other.to_string()), None, 1),
+        other => (lower_first(&other.to_string()), habit(script, error.1), 1),
     };
     let problem = problem_at(script, error.1, message).spanning(width);
     match hint {
@@ -164,6 +173,23 @@ fn is_refused(name: &str) -> bool {
 fn reason(name: &str) -> Option<String> {
     let refused = super::functions::REFUSED.iter().find(|(refused, _)| *refused == name);
     refused.map(|(_, why)| (*why).to_owned())
+}
+
+/// What to write instead, where the text has a habit from another language.
+fn habit(script: &Script, position: Position) -> Option<String> {
+    let line = script.text.lines().nth(position.line()?.checked_sub(1)?)?;
+    let from = line.char_indices().nth(position.position()?.checked_sub(1)?)?.0;
+    let (before, at) = line.split_at_checked(from)?;
+    let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    let last = before.trim_end().rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("");
+    let quoted = at.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(text, _)| text);
+    match (quoted, word(at).as_str(), last) {
+        (Some(text), ..) => Some(format!("write texts in double quotes: `\"{text}\"`")),
+        (None, "and", _) => Some("write `&&` for `and`".to_owned()),
+        (None, "or", _) => Some("write `||` for `or`".to_owned()),
+        (None, "not", _) | (None, _, "not") => Some("write `!` for `not`".to_owned()),
+        (None, ..) => None,
+    }
 }
 
 /// A literal, if the expression is one.

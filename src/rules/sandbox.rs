@@ -132,7 +132,12 @@ pub(super) fn know_constants(engine: &mut Engine, constants: Vec<(String, Dynami
 }
 
 /// Calls a function of a checked script. An error is the script's own and says where.
-pub(super) fn call(engine: &Engine, ast: &AST, function: &str, args: impl FuncArgs) -> Result<(), ScriptError> {
+pub(super) fn call(
+    engine: &Engine,
+    ast: &AST,
+    function: &str,
+    args: impl FuncArgs,
+) -> Result<(), ScriptError> {
     OPERATIONS.set(0);
     let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
     match engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, args) {
@@ -150,7 +155,9 @@ fn failure(error: EvalAltResult) -> Result<(), ScriptError> {
     let message = match error {
         EvalAltResult::ErrorTerminated(token, _) => match token.clone().try_cast::<Stop>() {
             Some(Stop::Allowed) => return Ok(()),
-            Some(Stop::TooManyOperations(most)) => format!("does more than {most} operations: is a loop endless?"),
+            Some(Stop::TooManyOperations(most)) => {
+                format!("does more than {most} operations: is a loop endless?")
+            }
             None => "was ended".to_owned(),
         },
         other => lower_first(&plain(other)),

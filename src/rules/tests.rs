@@ -17,7 +17,8 @@ fn policy(texts: &[&str], observe_only: &[&str]) -> Result<Policy, Vec<String>> 
         always: &[],
         bounds: Bounds::default(),
     };
-    let script = |(at, text): (usize, &&str)| Script { path: format!("{at}.rhai").into(), text: (*text).into() };
+    let script =
+        |(at, text): (usize, &&str)| Script { path: format!("{at}.rhai").into(), text: (*text).into() };
     let scripts: Vec<Script> = texts.iter().enumerate().map(script).collect();
     Policy::load(&scripts, &terms).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
@@ -42,7 +43,9 @@ fn error(body: &str) -> String {
 
 fn points(body: &str, signals: Json) -> i64 {
     match run(body, signals) {
-        Spoken::Whole(says) => says.iter().map(|say| if let Say::Add { points, .. } = say { *points } else { 0 }).sum(),
+        Spoken::Whole(says) => {
+            says.iter().map(|say| if let Say::Add { points, .. } = say { *points } else { 0 }).sum()
+        }
         Spoken::Failed(error) => panic!("{body}: {error}"),
     }
 }
@@ -91,7 +94,8 @@ fn constants_closures_and_own_functions_work() {
     let signals = json!({ "header(user-agent)": "xcurlx", "has_header(*)": { "b": true } });
     let evaluation = evaluate(&policy, signals);
     assert_eq!(evaluation.errors().map(|(_, error)| error.to_string()).collect::<Vec<_>>(), [""; 0]);
-    let reasons: Vec<_> = evaluation.reasons().map(|reason| (reason.reason.to_string(), reason.points)).collect();
+    let reasons: Vec<_> =
+        evaluation.reasons().map(|reason| (reason.reason.to_string(), reason.points)).collect();
     assert_eq!(reasons, [("a.tool".to_owned(), 6), ("a.header".to_owned(), 10)]);
 }
 
@@ -100,10 +104,14 @@ fn trust_ends_this_script_and_all_later_ones() {
     let first = "fn assess(req, risk) { risk.allow(\"a.trusted\"); risk.block(\"a.never\"); }";
     let second = "fn assess(req, risk) { risk.block(\"b.never\"); }";
     let evaluation = evaluate(&policy(&[first, second], &[]).unwrap(), json!({}));
-    assert_eq!(evaluation.reasons().map(|reason| reason.reason.to_string()).collect::<Vec<_>>(), ["a.trusted"]);
+    assert_eq!(
+        evaluation.reasons().map(|reason| reason.reason.to_string()).collect::<Vec<_>>(),
+        ["a.trusted"]
+    );
     assert_eq!(evaluation.errors().count(), 0);
     // Not even a `catch` goes on after it.
-    let caught = "fn assess(req, risk) { try { risk.allow(\"a.trusted\"); } catch { } risk.block(\"a.never\"); }";
+    let caught =
+        "fn assess(req, risk) { try { risk.allow(\"a.trusted\"); } catch { } risk.block(\"a.never\"); }";
     assert_eq!(evaluate(&policy(&[caught], &[]).unwrap(), json!({})).reasons().count(), 1);
 }
 
@@ -112,19 +120,26 @@ fn a_watched_script_that_trusts_does_not_end_the_others() {
     let first = "fn assess(req, risk) { risk.allow(\"a.trusted\"); }";
     let second = "fn assess(req, risk) { risk.add(\"b.b\", 5); }";
     let evaluation = evaluate(&policy(&[first, second], &["0"]).unwrap(), json!({}));
-    assert_eq!(evaluation.outcomes().iter().map(|o| o.mode).collect::<Vec<_>>(), [Mode::Observe, Mode::Enforce]);
+    assert_eq!(
+        evaluation.outcomes().iter().map(|o| o.mode).collect::<Vec<_>>(),
+        [Mode::Observe, Mode::Enforce]
+    );
     let found = policy(&[first], &["00"]).err().unwrap();
     assert!(found[0].contains("`observe_only` names `00`"), "{found:?}");
 }
 
 #[test]
 fn a_script_that_fails_says_where_and_had_no_say() {
-    let Spoken::Failed(error) = run("risk.add(\"a.a\", 5);\nlet x = 1 / (req.size - req.size);\nx", json!({ "size": 3 }))
+    let Spoken::Failed(error) =
+        run("risk.add(\"a.a\", 5);\nlet x = 1 / (req.size - req.size);\nx", json!({ "size": 3 }))
     else {
         panic!("no failure")
     };
     assert_eq!((error.line, error.message.contains("ivision by zero")), (3, true), "{error}");
-    assert!(run("risk.add(\"a.a\", 9223372036854775807 + req.size)", json!({ "size": 1 })) != Spoken::Whole(vec![]));
+    assert!(
+        run("risk.add(\"a.a\", 9223372036854775807 + req.size)", json!({ "size": 1 }))
+            != Spoken::Whole(vec![])
+    );
     assert!(super::tests::error("throw \"why not\"").contains("why not"));
     assert!(super::tests::error("risk.throttle(\"a.slow\", \"client\", req.size)").contains("rate of 0"));
 }
@@ -142,7 +157,8 @@ fn endless_loops_end_with_a_reason_also_inside_closures() {
         let error = error(body);
         assert!(error.contains("does more than 100000 operations"), "{body}: {error}");
     }
-    let nested = "let a = []; a.pad(1000, 1); let b = []; b.pad(1000, 1); a.map(|x| { b.map(|y| x + y); 1 });";
+    let nested =
+        "let a = []; a.pad(1000, 1); let b = []; b.pad(1000, 1); a.map(|x| { b.map(|y| x + y); 1 });";
     let nested = error(nested);
     assert!(nested.contains("operations"), "{nested}");
     let caught = "try { loop { } } catch { risk.allow(\"a.free\"); }";
@@ -204,7 +220,10 @@ fn there_is_no_way_out_of_the_sandbox() {
 
 #[test]
 fn one_request_leaves_nothing_for_the_next() {
-    let policy = policy(&["const A = [1];\nfn assess(req, risk) { let a = A; a.push(2); risk.add(\"a.a\", a.len()); }"], &[]);
+    let policy = policy(
+        &["const A = [1];\nfn assess(req, risk) { let a = A; a.push(2); risk.add(\"a.a\", a.len()); }"],
+        &[],
+    );
     let policy = policy.unwrap();
     let first = evaluate(&policy, json!({}));
     assert_eq!(evaluate(&policy, json!({})), first);

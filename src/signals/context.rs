@@ -3,6 +3,7 @@
 //! [`Needs`] is found when scripts are checked. A [`RequestContext`] holds one value for each need; it is all that a judgement
 //! depends on, is cheap to clone, and turns into JSON and back without loss.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -77,7 +78,8 @@ impl Needs {
 
     /// Whether any need has this signal, whatever the argument.
     pub fn uses(&self, root: Root, name: &str) -> bool {
-        let named = |key: &Key| self.signals.get(key.signal).is_some_and(|s| s.root == root && s.name == name);
+        let named =
+            |key: &Key| self.signals.get(key.signal).is_some_and(|s| s.root == root && s.name == name);
         self.keys.iter().any(named)
     }
 
@@ -90,7 +92,8 @@ impl Needs {
 
     /// Reads every need.
     pub fn read(self: &Arc<Self>, facts: &Facts<'_>) -> RequestContext {
-        let value = |key: &Key| self.signals.get(key.signal).map(|signal| (signal.read)(facts, &key.argument));
+        let value =
+            |key: &Key| self.signals.get(key.signal).map(|signal| (signal.read)(facts, &key.argument));
         let values = self.keys.iter().filter_map(value).collect();
         RequestContext(Arc::new(Inner { needs: Arc::clone(self), values }))
     }
@@ -136,6 +139,13 @@ impl RequestContext {
     /// The value in a slot; see [`Needs::slot`].
     pub fn slot(&self, slot: usize) -> Option<&Value> {
         self.0.values.get(slot)
+    }
+
+    /// The values of these keys by their names, in order; keys of another root are passed over.
+    pub fn of<'a>(&'a self, keys: &'a BTreeSet<Key>) -> impl Iterator<Item = (String, &'a Value)> + 'a {
+        let Inner { needs, values } = &*self.0;
+        let read = needs.keys.iter().zip(values).filter(|(key, _)| keys.contains(key));
+        read.map(|(key, value)| (Named { needs, key }.to_string(), value))
     }
 
     /// Every value by its name, in order.
@@ -186,9 +196,9 @@ mod tests {
 
     fn needs(names: &[(&str, &str)]) -> Arc<Needs> {
         let vocabulary = Vocabulary::standard();
-        let keys = names.iter().map(|(name, argument)| {
-            Key::new(vocabulary.find(Root::Request, name).unwrap().0, *argument)
-        });
+        let keys = names
+            .iter()
+            .map(|(name, argument)| Key::new(vocabulary.find(Root::Request, name).unwrap().0, *argument));
         Arc::new(Needs::new(&vocabulary, Root::Request, keys))
     }
 

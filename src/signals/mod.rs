@@ -69,6 +69,8 @@ pub struct Response<'a> {
     pub size: u64,
     /// Seconds from the parsed head to the end of the response.
     pub seconds: f64,
+    /// Whether the origin answered, rather than the gate.
+    pub from_origin: bool,
     /// The headers sent to the client, if a response head was sent.
     pub headers: Option<&'a http::HeaderMap>,
 }

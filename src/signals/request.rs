@@ -99,9 +99,12 @@ fn has_header(facts: &Facts<'_>, name: &str) -> Value {
 
 fn cookie(facts: &Facts<'_>, name: &str) -> Value {
     if name == "*" {
-        return bounded(facts.head.cookies().map(|(name, value)| {
-            (name.to_owned(), facts.secrets.cookie(name, value).into_owned())
-        }));
+        return bounded(
+            facts
+                .head
+                .cookies()
+                .map(|(name, value)| (name.to_owned(), facts.secrets.cookie(name, value).into_owned())),
+        );
     }
     let found = facts.head.cookies().find(|(candidate, _)| *candidate == name);
     Value::text(&found.map_or_else(Default::default, |(_, value)| facts.secrets.cookie(name, value)))

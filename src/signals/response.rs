@@ -15,6 +15,13 @@ pub(super) const SIGNALS: &[Signal] = &[
     }),
     Signal::property(
         Root::Response,
+        "from_origin",
+        Kind::Bool,
+        "whether the origin answered; `false` for what the gate answers itself: refusals and failures",
+        |facts, _| Value::Bool(facts.response.is_some_and(|response| response.from_origin)),
+    ),
+    Signal::property(
+        Root::Response,
         "duration",
         Kind::Float,
         "seconds from the parsed head to the end of the response",
@@ -39,7 +46,9 @@ fn header(facts: &Facts<'_>, name: &str) -> Value {
         None => String::new(),
     };
     if name == "*" {
-        return Value::table(headers.keys().map(|name| (name.to_string(), Value::text(&read(name.as_str())))));
+        return Value::table(
+            headers.keys().map(|name| (name.to_string(), Value::text(&read(name.as_str())))),
+        );
     }
     Value::text(&read(name))
 }

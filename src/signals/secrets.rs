@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::facts::address_headers::{hyphenated, tells_address};
 use crate::facts::client::Keyring;
 
 /// Which values are secret, and the key under which they are named.
@@ -36,7 +37,7 @@ impl Secrets {
 
     /// What a script reads for a header; `name` in lower case.
     pub fn header<'v>(&self, name: &str, value: Cow<'v, str>) -> Cow<'v, str> {
-        if !self.names.headers.contains(name) || value.is_empty() {
+        if !self.hides_header(name) || value.is_empty() {
             return value;
         }
         let scheme = (name == "authorization").then(|| value.split_once(' ')).flatten();
@@ -70,6 +71,11 @@ impl Secrets {
             Some(_) | None => pair.to_owned(),
         });
         shown.collect::<Vec<_>>().join("&").into()
+    }
+
+    /// Addresses are secret whatever is configured, and so is a secret in the spelling of CGI-like applications.
+    fn hides_header(&self, name: &str) -> bool {
+        self.names.headers.contains(&*hyphenated(name)) || tells_address(name)
     }
 
     fn hides_parameter(&self, name: &str) -> bool {
@@ -108,6 +114,15 @@ mod tests {
         assert!(!secrets.header("authorization", "abc123".into()).contains("abc123"));
         assert_eq!(secrets.header("x-api-key", "".into()), "");
         assert_eq!(secrets.header("accept", "text/html".into()), "text/html");
+    }
+
+    #[test]
+    fn addresses_are_secret_whatever_is_configured() {
+        for name in ["x-real-ip", "x_forwarded_for", "client-ip", "forwarded", "x-forwarded-by", "x_api_key"]
+        {
+            assert!(secrets().header(name, "203.0.113.77".into()).starts_with('~'), "{name}");
+        }
+        assert_eq!(secrets().header("x-forwarded-proto", "https".into()), "https");
     }
 
     #[test]

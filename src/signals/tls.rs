@@ -3,7 +3,13 @@
 use super::{Facts, Kind, Root, Signal, Text, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
-    Signal::property(Root::Request, "tls.version", Kind::Text, "`1.2` or `1.3`; `\"\"` in the clear", plaintext),
+    Signal::property(
+        Root::Request,
+        "tls.version",
+        Kind::Text,
+        "`1.2` or `1.3`; `\"\"` in the clear",
+        plaintext,
+    ),
     Signal::property(
         Root::Request,
         "tls.alpn",

@@ -11,6 +11,10 @@ use serde::Serialize;
 /// Text that is cheap to clone.
 pub type Text = rhai::ImmutableString;
 
+/// The most bytes of one text signal. It leaves scripts room to work below the bound on their strings, so that no
+/// request can make a script fail by its size.
+pub const MAX_TEXT: usize = 32 * 1024;
+
 /// The type of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -83,8 +87,10 @@ impl Value {
     }
 
     /// A string.
+    /// One longer than [`MAX_TEXT`] is cut; the gate refuses requests that have one, but judges them first.
     pub fn text(text: &str) -> Self {
-        Self::Text(text.into())
+        let end = text.floor_char_boundary(MAX_TEXT);
+        Self::Text(text.get(..end).unwrap_or(text).into())
     }
 
     /// All entries of a signal with an argument. The first entry of a name counts.
@@ -101,6 +107,14 @@ impl Value {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        let Value::Text(text) = Value::text(&"\u{e9}".repeat(MAX_TEXT)) else { panic!("no text") };
+        assert_eq!(text.len(), MAX_TEXT);
+        let Value::Text(text) = Value::text(&format!("x{}", "\u{e9}".repeat(MAX_TEXT))) else { panic!("no text") };
+        assert_eq!(text.len(), MAX_TEXT - 1);
+    }
 
     proptest! {
         #[test]

@@ -9,13 +9,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::settings::{Interval, TrafficError};
 use super::subject::{Key, Per, Subject};
 use super::window::Window;
 use crate::facts::time::Tick;
 
 /// Requests per second: above 0, up to 1,000,000,000. There is no rate that means "none": that is a block.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
 pub struct Rate(f64);
 
 /// A limit's identity: limits that are equal in all of it are one limit, before and after a reload.

@@ -168,7 +168,7 @@ impl Named {
 impl Purpose {
     fn describe(&self) -> String {
         match self {
-            Self::Shared(interval) => format!("limits over {:?}", interval.duration()),
+            Self::Shared(interval) => format!("limits over {interval}"),
             Self::Countries(name) => format!("countries of limit `{name}`"),
             Self::Counter(name) => format!("counter `{name}`"),
         }

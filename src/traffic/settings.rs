@@ -3,6 +3,7 @@
 //! All numbers are parsed into types that carry their bounds, so that nothing further down has to ask again
 //! whether an interval is zero. Memory follows from configuration alone, never from how many clients there are.
 
+use std::fmt;
 use std::time::Duration;
 
 /// What is wrong with a number or a set of limits that an operator asked for.
@@ -84,6 +85,16 @@ impl Interval {
     /// Seconds, never 0.
     pub(super) const fn seconds(self) -> f64 {
         self.0 as f64 / 1e9
+    }
+}
+
+/// `10s`, `10m`, `24h`: the largest unit that needs no fraction, as configuration writes it.
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+        let millis = self.0 / 1_000_000;
+        let exact = UNITS.iter().find(|(_, unit)| millis.is_multiple_of(*unit));
+        exact.map_or(Ok(()), |(name, unit)| write!(f, "{}{name}", millis / unit))
     }
 }
 

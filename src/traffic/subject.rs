@@ -7,11 +7,14 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use crate::facts::client::Prefix;
 use crate::facts::place::{Asn, CountryCode};
 
 /// What a limit or a counter tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Per {
     /// Each truncated client address.
     Client,

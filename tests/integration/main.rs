@@ -2,11 +2,26 @@
 //!
 //! One binary holds all of it; each test starts what it needs on free ports, so all run at once and none sleeps.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
 mod admin;
 mod architecture;
+mod canary;
 mod cli;
+mod crowds;
+mod enforcement;
+mod failures;
+mod identity;
+mod proxying;
+mod records;
 mod reload;
-mod smoke;
+mod stopping;
 mod support;
 
 #[path = "../support/mmdb.rs"]

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -150,7 +151,10 @@ impl Setup {
     /// Writes the files, and starts nothing.
     pub(crate) fn write(&self) -> Files {
         let files = Files { folder: TempDir::new().expect("a folder for the test") };
-        files.write("scripts/.keep", "");
+        if !self.files.iter().any(|(path, _)| path.ends_with(".rhai")) {
+            // A gate without a policy does not start.
+            files.write("scripts/00-nothing.rhai", "fn assess(req, risk) {}\n");
+        }
         for (path, content) in &self.files {
             files.write(path, content);
         }
@@ -160,7 +164,7 @@ impl Setup {
 
     /// Runs the gate. Fails the test if it is refused.
     pub(crate) fn start(&self) -> Running {
-        self.try_start().unwrap_or_else(|problems| panic!("the gate does not start: {problems:#?}"))
+        self.try_start().unwrap_or_else(|problems| panic!("the gate does not start: {}", shown(&problems)))
     }
 
     /// Runs the gate, or says why it does not start.
@@ -238,7 +242,12 @@ impl Files {
 impl Running {
     /// Runs a gate from files.
     pub(crate) fn start(files: Files) -> Result<Self, Vec<Problem>> {
-        let loaded = app::load(&files.config(), Vocabulary::standard())?;
+        Self::start_with(files, Vocabulary::standard())
+    }
+
+    /// Runs a gate whose scripts may read other signals.
+    pub(crate) fn start_with(files: Files, vocabulary: Vocabulary) -> Result<Self, Vec<Problem>> {
+        let loaded = app::load(&files.config(), vocabulary)?;
         // One process, several servers: Pingora pins the threads of one only.
         let manner = Manner { signals: Signals::Ignored, scheduling: Scheduling::Stealing };
         let mut ready = app::prepare(loaded, manner)?;
@@ -276,9 +285,16 @@ impl Running {
         &self.files
     }
 
-    /// The records of the decision log, once there are `count` of them.
+    /// The records of the decision log, once there are `count` of them. Requests of one connection are in their order.
     pub(crate) fn records(&self, count: usize) -> Vec<serde_json::Value> {
         self.files.records(count)
+    }
+
+    /// The record of the decision that a response names, once it is written.
+    pub(crate) fn record_of(&self, response: &Response) -> serde_json::Value {
+        let id = response.headers.first("riskgate-decision").expect("a response of the gate");
+        let named = |record: &serde_json::Value| record["id"] == id;
+        eventually("a record", || self.files.records(0).into_iter().find(named))
     }
 
     /// Begins to stop, without waiting for it.
@@ -324,6 +340,39 @@ pub(crate) fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
         assert!(begin.elapsed() < PATIENCE, "still waiting for {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// An origin that does with each connection what it likes. It stays for as long as the test process.
+pub(crate) fn raw_origin(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
+    let addr = listener.local_addr().expect("a bound listener has an address");
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(stream));
+        }
+    });
+    addr
+}
+
+/// Reads to the end of a request's head.
+pub(crate) fn read_head(stream: &mut TcpStream) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+        head.extend_from_slice(&byte);
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// A JSON body.
+pub(crate) fn json(response: &Response) -> serde_json::Value {
+    serde_json::from_slice(&response.body).unwrap_or_else(|error| panic!("{error}: {}", response.text()))
+}
+
+/// Problems as text, one a line.
+pub(crate) fn shown(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
 /// Servers as configuration writes them.

@@ -61,7 +61,11 @@ pub(crate) enum Body {
 impl Client {
     /// Connects, or says why not.
     pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&addr, PATIENCE)?)
+    }
+
+    /// Speaks over a connection that was made elsewhere.
+    pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

@@ -9,54 +9,9 @@ use pingora::http::RequestHeader;
 use uuid::Uuid;
 
 use super::refusal::DECISION_HEADER;
+use crate::facts::address_headers::{hyphenated, tells_address};
 use crate::facts::forwarded::ForwardHeader;
 use crate::facts::request::Scheme;
-
-/// Headers by which proxies and applications learn a client's address. `_` counts as `-`, because CGI-like
-/// applications cannot tell them apart.
-const ADDRESS_HEADERS: &[&str] = &[
-    "ali-cdn-real-ip",
-    "cdn-real-ip",
-    "cdn-src-ip",
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "cf-pseudo-ipv4",
-    "client-ip",
-    "cloudfront-viewer-address",
-    "do-connecting-ip",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "forwarded",
-    "forwarded-for",
-    "forwarded-for-ip",
-    "incap-client-ip",
-    "proxy-client-ip",
-    "remote-addr",
-    "true-client-ip",
-    "wl-proxy-client-ip",
-    "x-appengine-remote-addr",
-    "x-appengine-user-ip",
-    "x-arr-clientip",
-    "x-azure-clientip",
-    "x-azure-socketip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-coming-from",
-    "x-envoy-external-address",
-    "x-forwarded",
-    "x-nf-client-connection-ip",
-    "x-original-forwarded-for",
-    "x-original-remote-addr",
-    "x-originating-ip",
-    "x-proxyuser-ip",
-    "x-real-ip",
-    "x-remote-addr",
-    "x-remote-ip",
-    "x-sucuri-clientip",
-    "x-vercel-forwarded-for",
-    "x-vercel-ip",
-    "x-vercel-proxied-for",
-];
 
 /// Everything that starts like this is ours to say.
 const OUR_PREFIXES: &[&str] = &[TAG_PREFIX, "x-forwarded-"];
@@ -105,8 +60,8 @@ pub fn strip_claims(header: &mut RequestHeader) {
 
 /// Whether `name`, in lower case, is a header that only we may send to an origin.
 pub fn is_claim(name: &str) -> bool {
-    let ours = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix));
-    OUR_PREFIXES.iter().any(ours) || ADDRESS_HEADERS.iter().any(|known| same_name(name, known))
+    let plain = hyphenated(name);
+    OUR_PREFIXES.iter().any(|prefix| plain.starts_with(prefix)) || tells_address(&plain)
 }
 
 /// Whether a script may use `name` for a tag: letters, digits and `-` in lower case, and not one of our own.
@@ -183,12 +138,6 @@ impl Verdict<'_> {
 
 fn invalid_name() -> Box<pingora::Error> {
     pingora::Error::explain(pingora::ErrorType::InternalError, "a tag's name is not a header's name")
-}
-
-/// Equal, if `_` is `-` and case does not count.
-fn same_name(name: &str, known: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() == known.len() && name.bytes().map(fold).eq(known.bytes())
 }
 
 /// Visible ASCII and spaces between it, at most [`MAX_VALUE`] bytes; anything else becomes `?`.

@@ -131,12 +131,6 @@ fn a_long_list_of_reasons_ends_with_a_whole_id() {
     assert!(listed.split(", ").eq(ids.into_iter().take(listed.split(", ").count())));
 }
 
-#[test]
-fn every_known_address_header_is_written_in_lower_case_with_hyphens_and_once() {
-    assert!(ADDRESS_HEADERS.is_sorted_by(|a, b| a < b));
-    assert!(ADDRESS_HEADERS.iter().all(|name| same_name(name, name) && !name.contains('_')));
-}
-
 proptest! {
     #[test]
     fn whatever_a_script_or_a_client_says_is_one_header(tag in any::<String>(), host in "\\PC{0,40}") {

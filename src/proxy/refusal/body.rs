@@ -97,6 +97,8 @@ const fn detail(status: RefusalStatus) -> &'static str {
         RefusalStatus::Forbidden => "This request was not allowed.",
         RefusalStatus::NotFound => "There is nothing at this address.",
         RefusalStatus::TooManyRequests => "Too many requests were made. Slow down and try again later.",
+        RefusalStatus::UriTooLong => "The address is too long.",
+        RefusalStatus::HeadersTooLarge => "The headers of the request are too large.",
         RefusalStatus::InternalServerError => "Something went wrong here. It is not your fault.",
         RefusalStatus::BadGateway => "The service behind this address did not answer properly.",
         RefusalStatus::ServiceUnavailable => "The service cannot answer right now. Try again later.",

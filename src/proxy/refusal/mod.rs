@@ -44,8 +44,12 @@ pub enum RefusalStatus {
     Forbidden,
     /// 404: no route serves this host and path.
     NotFound,
+    /// 414: path and query are too long.
+    UriTooLong,
     /// 429: throttled.
     TooManyRequests,
+    /// 431: the headers are too large.
+    HeadersTooLarge,
     /// 500: a fault of our own.
     InternalServerError,
     /// 502: the upstream failed.
@@ -162,7 +166,9 @@ impl RefusalStatus {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -154,6 +154,8 @@ fn every_status_has_its_number_and_words() {
         (RefusalStatus::BadRequest, 400, "Bad Request"),
         (RefusalStatus::Forbidden, 403, "Forbidden"),
         (RefusalStatus::NotFound, 404, "Not Found"),
+        (RefusalStatus::UriTooLong, 414, "URI Too Long"),
+        (RefusalStatus::HeadersTooLarge, 431, "Request Header Fields Too Large"),
         (RefusalStatus::TooManyRequests, 429, "Too Many Requests"),
         (RefusalStatus::InternalServerError, 500, "Internal Server Error"),
         (RefusalStatus::BadGateway, 502, "Bad Gateway"),

@@ -107,16 +107,23 @@ impl Checker<'_> {
         }
     }
 
-    /// What follows an opening bracket: an index, and more links unless the flags say that the chain ends with it.
+    /// What follows an opening bracket: an index, and unless the chain ends there, what follows the closing one.
     fn index(&mut self, link: &Expr, flags: ASTFlags) -> Type {
-        if let Expr::Dot(sides, ..) | Expr::Index(sides, ..) = link
-            && !flags.intersects(ASTFlags::BREAK)
-        {
-            self.value(&sides.lhs);
-            return self.chain(Type::Any, &sides.rhs);
+        let ends = flags.intersects(ASTFlags::BREAK);
+        match link {
+            Expr::Dot(sides, ..) if !ends => {
+                self.value(&sides.lhs);
+                self.chain(Type::Any, &sides.rhs)
+            }
+            Expr::Index(sides, flags, _) if !ends => {
+                self.value(&sides.lhs);
+                self.index(&sides.rhs, *flags)
+            }
+            _ => {
+                self.value(link);
+                Type::Any
+            }
         }
-        self.value(link);
-        Type::Any
     }
 
     pub(super) fn call(&mut self, call: &FnCallExpr, position: Position) -> Type {
@@ -150,7 +157,8 @@ impl Checker<'_> {
     /// A function of the language, or of this script, called with as many arguments.
     pub(super) fn known_function(&mut self, name: &str, arity: usize, position: Position) -> Type {
         if let Some(function) = functions::find(name) {
-            return function.returns.map_or(Type::Any, Type::Of);
+            let varies = if functions::IN_PLACE.contains(&name) { Type::Unit } else { Type::Any };
+            return function.returns.map_or(varies, Type::Of);
         }
         if let Some((_, why)) = functions::REFUSED.iter().find(|(refused, _)| *refused == name) {
             let message = format!("`{name}` is not available in policies");
@@ -162,7 +170,7 @@ impl Checker<'_> {
         let (message, hint) = match wrong_arity {
             Some(function) => {
                 let wanted = function.parameters.len();
-                (format!("`{name}` takes {wanted} arguments, not {arity}"), None)
+                (format!("`{name}` takes {}, not {arity}", arguments(wanted)), None)
             }
             None => {
                 let names = own.map(|function| function.name.as_str());
@@ -183,7 +191,13 @@ impl Checker<'_> {
             ("==" | "!=" | "<" | "<=" | ">" | ">=", [left, right]) => {
                 if incomparable(*left, *right) {
                     let message = format!("`{name}` compares {} with {}", left.name(), right.name());
-                    self.report(position, name.len(), message, Some("both sides must be of one type".into()));
+                    let hint = match (left, right) {
+                        (Type::Unit, _) | (_, Type::Unit) => {
+                            "nothing a script reads is `()`: what is absent is `\"\"`, 0 or false"
+                        }
+                        _ => "both sides must be of one type",
+                    };
+                    self.report(position, name.len(), message, Some(hint.into()));
                 }
                 Type::Of(Kind::Bool)
             }
@@ -192,7 +206,9 @@ impl Checker<'_> {
                 Type::Of(Kind::Bool)
             }
             ("-" | "+", [Type::Of(kind @ (Kind::Int | Kind::Float))]) => Type::Of(*kind),
-            ("+" | "-" | "*" | "/" | "%" | "**", [left, right]) => self.arithmetic(name, *left, *right, position),
+            ("+" | "-" | "*" | "/" | "%" | "**", [left, right]) => {
+                self.arithmetic(name, *left, *right, position)
+            }
             _ => Type::Any,
         }
     }
@@ -203,7 +219,8 @@ impl Checker<'_> {
             (Type::Of(Int), Type::Of(Int)) => Type::Of(Int),
             (Type::Of(Int | Float), Type::Of(Int | Float)) => Type::Of(Float),
             (Type::Of(Text), _) | (_, Type::Of(Text)) if name == "+" => Type::Of(Text),
-            (Type::Of(Bool), Type::Of(_)) | (Type::Of(_), Type::Of(Bool)) | (Type::Of(Int | Float), Type::Of(Text)) => {
+            (Type::Of(Text), Type::Of(Text)) => Type::Any,
+            (Type::Of(Bool | Text), Type::Of(_)) | (Type::Of(_), Type::Of(Bool | Text)) => {
                 let message = format!("`{name}` does not work on {} and {}", left.name(), right.name());
                 self.report(position, name.len(), message, None);
                 Type::Any
@@ -213,12 +230,19 @@ impl Checker<'_> {
     }
 }
 
+/// `1 argument`, `2 arguments`
+pub(super) fn arguments(count: usize) -> String {
+    format!("{count} argument{}", if count == 1 { "" } else { "s" })
+}
+
 fn incomparable(left: Type, right: Type) -> bool {
     use Kind::{Bool, Float, Int, Text};
     match (left, right) {
         (Type::Of(Text), Type::Of(Text)) | (Type::Of(Bool), Type::Of(Bool)) => false,
         (Type::Of(Int | Float), Type::Of(Int | Float)) => false,
         (Type::Of(_), Type::Of(_)) => true,
+        (Type::Of(_), Type::Unit | Type::Array | Type::Map) => true,
+        (Type::Unit | Type::Array | Type::Map, Type::Of(_)) => true,
         _ => false,
     }
 }

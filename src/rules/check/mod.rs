@@ -142,7 +142,8 @@ impl Checker<'_> {
         let parsed = self.parsed;
         for function in parsed.functions.iter().filter(|function| !function.is_closure()) {
             let arity = function.parameters.len();
-            let called = self.known.keys().any(|(name, types)| *name == function.name && types.len() == arity);
+            let called =
+                self.known.keys().any(|(name, types)| *name == function.name && types.len() == arity);
             if called || matches!(function.name.as_str(), "assess" | "observe") {
                 continue;
             }
@@ -298,7 +299,12 @@ impl Checker<'_> {
         let base = self.expression(&sides.lhs);
         if base.is_live() {
             let message = format!("`{}` cannot be changed", base.name());
-            self.report(target.position(), 1, message, Some("keep a changed value in a variable of your own".into()));
+            self.report(
+                target.position(),
+                1,
+                message,
+                Some("keep a changed value in a variable of your own".into()),
+            );
         }
     }
 

@@ -15,7 +15,13 @@ impl Checker<'_> {
         match base {
             Type::Object(root, group) => self.signal_property(root, group, name, position),
             Type::Risk(_) => {
-                self.unknown_verb(name, position);
+                match VERBS.iter().find(|verb| verb.name == name) {
+                    Some(verb) => {
+                        let message = format!("`risk.{name}` needs arguments");
+                        self.report(position, name.len(), message, Some(format!("write `{}`", usage(verb))));
+                    }
+                    None => self.unknown_verb(name, position),
+                }
                 Type::Any
             }
             Type::Of(_) | Type::Array => match functions::find(name) {
@@ -23,7 +29,12 @@ impl Checker<'_> {
                 None => {
                     let meant = nearest(name, functions::all().map(|function| function.name));
                     let message = format!("{} has no property `{name}`", base.name());
-                    self.report(position, name.len(), message, meant.map(|meant| format!("did you mean `{meant}`?")));
+                    self.report(
+                        position,
+                        name.len(),
+                        message,
+                        meant.map(|meant| format!("did you mean `{meant}`?")),
+                    );
                     Type::Any
                 }
             },
@@ -72,7 +83,8 @@ impl Checker<'_> {
             }
             None => {
                 let mut groups = self.terms.vocabulary.signals().iter().map(Signal::group);
-                if let Some(found) = groups.find(|found| group.is_empty() && !found.is_empty() && *found == name)
+                if let Some(found) =
+                    groups.find(|found| group.is_empty() && !found.is_empty() && *found == name)
                     && self.terms.vocabulary.has_group(root, found)
                 {
                     return Type::Object(root, found);
@@ -101,7 +113,12 @@ impl Checker<'_> {
         match (signal.argument, args) {
             (None, _) => {
                 let message = format!("`{written}` is not a function");
-                self.report(position, name.len(), message, Some(format!("write `{written}` without parentheses")));
+                self.report(
+                    position,
+                    name.len(),
+                    message,
+                    Some(format!("write `{written}` without parentheses")),
+                );
             }
             (Some(argument), [arg]) => self.argument(index, argument, &written, arg),
             (Some(_), _) => {
@@ -168,10 +185,12 @@ impl Checker<'_> {
         let path = join(group, name);
         let signals = self.terms.vocabulary.signals().iter().filter(|signal| signal.root == root);
         let siblings = signals.clone().filter(|signal| signal.group() == group).map(Signal::leaf);
-        let objects = signals.clone().map(Signal::group).filter(|found| group.is_empty() && !found.is_empty());
+        let objects =
+            signals.clone().map(Signal::group).filter(|found| group.is_empty() && !found.is_empty());
         let elsewhere = signals.clone().find(|signal| signal.leaf() == name).map(|signal| signal.name);
         let whole = |found: &str| format!("did you mean `{}.{found}`?", root.as_str());
-        let sibling = || nearest(name, siblings.chain(objects)).map(|meant| format!("did you mean `{meant}`?"));
+        let sibling =
+            || nearest(name, siblings.chain(objects)).map(|meant| format!("did you mean `{meant}`?"));
         let anywhere = || nearest(&path, signals.clone().map(|signal| signal.name)).map(whole);
         let hint = elsewhere.map(whole).or_else(sibling).or_else(anywhere);
         let message = format!("unknown signal `{}.{path}`", root.as_str());
@@ -193,17 +212,22 @@ impl Checker<'_> {
         };
         if phase == Phase::Both && verb.phase == Phase::Assess {
             let message = format!("`risk.{name}` has no effect in `observe`");
-            let hint = "the response is on its way: count what happened with `risk.count`, and judge it in `assess`";
+            let hint =
+                "the response is on its way: count what happened with `risk.count`, and judge it in `assess`";
             self.report(position, name.len(), message, Some(hint.into()));
         }
         if args.len() != verb.parameters.len() {
-            let names: Vec<_> = verb.parameters.iter().map(|parameter| parameter.name()).collect();
-            let message = format!("`risk.{name}` takes {} arguments, not {}", names.len(), args.len());
-            self.report(position, name.len(), message, Some(format!("write `risk.{name}({})`", names.join(", "))));
+            let message =
+                format!("`risk.{name}` takes {}, not {}", super::expression::arguments(verb.parameters.len()), args.len());
+            self.report(position, name.len(), message, Some(format!("write `{}`", usage(verb))));
             return args.iter().for_each(|arg| self.value(arg));
         }
-        let values: Vec<Option<Given>> =
-            verb.parameters.iter().zip(args).map(|(parameter, arg)| self.parameter(*parameter, arg)).collect();
+        let values: Vec<Option<Given>> = verb
+            .parameters
+            .iter()
+            .zip(args)
+            .map(|(parameter, arg)| self.parameter(*parameter, arg))
+            .collect();
         self.remember(verb, &values);
     }
 
@@ -272,6 +296,12 @@ impl Checker<'_> {
             Ok(Say::Tag { .. } | Say::Count { .. }) | Err(_) => {}
         }
     }
+}
+
+/// As a script would write it: `risk.add(reason, points)`.
+fn usage(verb: &Verb) -> String {
+    let names: Vec<_> = verb.parameters.iter().map(|parameter| parameter.name()).collect();
+    format!("risk.{}({})", verb.name, names.join(", "))
 }
 
 trait VerbNames {

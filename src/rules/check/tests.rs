@@ -27,39 +27,60 @@ fn problems(body: &str) -> Vec<String> {
     load(&format!("fn assess(req, risk) {{\n{body}\n}}")).err().unwrap_or_default()
 }
 
+/// Bodies of `assess` that name what does not exist, and what is said about it.
+const MISSPELT: &[(&str, &str)] = &[
+    ("req.geo.contry", "t.rhai:2:9: unknown signal `req.geo.contry`; did you mean `country`?"),
+    ("req.methd", "t.rhai:2:5: unknown signal `req.methd`; did you mean `method`?"),
+    ("req.country", "t.rhai:2:5: unknown signal `req.country`; did you mean `req.geo.country`?"),
+    ("let g = req.geo; g.asnn", "t.rhai:2:20: unknown signal `req.geo.asnn`; did you mean `asn`?"),
+    ("req.headr(\"a\")", "t.rhai:2:5: unknown signal `req.headr`; did you mean `header`?"),
+    ("req.header", "t.rhai:2:5: `req.header` needs an argument; write `req.header(\"...\")`"),
+    ("req.path()", "t.rhai:2:5: `req.path` is not a function; write `req.path` without parentheses"),
+    ("req.header(\"a\", \"b\")", "t.rhai:2:5: `req.header` takes 1 argument, not 2"),
+    ("req.header(5)", "t.rhai:2:12: `req.header` needs a string, not int"),
+    ("req.header(\"a b\")", "t.rhai:2:12: `a b` cannot be a header's name"),
+    ("req.client.listed(\"bloklist\")", "t.rhai:2:19: unknown list `bloklist`; did you mean `blocklist`?"),
+    ("req.count(\"nope\")", "t.rhai:2:11: unknown counter `nope`; declare it in `[counters]`"),
+    ("risk.ad(\"a.b\", 1)", "t.rhai:2:6: unknown verb `risk.ad`; did you mean `add`?"),
+    (
+        "risk.add(\"a.b\")",
+        "t.rhai:2:6: `risk.add` takes 2 arguments, not 1; write `risk.add(reason, points)`",
+    ),
+    ("risk.add(5, \"x\")", "t.rhai:2:10: `reason` must be a string, not int"),
+    ("risk.add(\"a.b\", \"x\")", "t.rhai:2:17: `points` must be a number, not string"),
+    ("risk.add(\"a.b\", req.path)", "t.rhai:2:17: `points` cannot be string"),
+    (
+        "risk.throttle(\"a.b\", \"clinet\", 5)",
+        "t.rhai:2:22: unknown key `clinet`: one of `client`, `country`, `asn`, `route`, did you mean `client`?",
+    ),
+    (
+        "risk.count(\"login_faild\")",
+        "t.rhai:2:12: unknown counter `login_faild`; did you mean `login_failed`?",
+    ),
+    (
+        "req.path.strats_with(\"/\")",
+        "t.rhai:2:10: unknown function `strats_with`; did you mean `starts_with`?",
+    ),
+    ("req.path.length", "t.rhai:2:10: string has no property `length`"),
+    ("banana(1)", "t.rhai:2:1: unknown function `banana`"),
+    (
+        "nope + 1",
+        "t.rhai:2:1: unknown variable `nope`; declare it with `let` in this function or `const` at the top",
+    ),
+    (
+        "req.path = \"/\"",
+        "t.rhai:2:4: `req` cannot be changed; keep a changed value in a variable of your own",
+    ),
+];
+
 #[test]
 fn every_name_that_does_not_exist_is_refused_with_its_place_and_the_nearest() {
-    for (body, message) in [
-        ("req.geo.contry", "t.rhai:2:9: unknown signal `req.geo.contry`; did you mean `country`?"),
-        ("req.methd", "t.rhai:2:5: unknown signal `req.methd`; did you mean `method`?"),
-        ("req.country", "t.rhai:2:5: unknown signal `req.country`; did you mean `req.geo.country`?"),
-        ("let g = req.geo; g.asnn", "t.rhai:2:20: unknown signal `req.geo.asnn`; did you mean `asn`?"),
-        ("req.headr(\"a\")", "t.rhai:2:5: unknown signal `req.headr`; did you mean `header`?"),
-        ("req.header", "t.rhai:2:5: `req.header` needs an argument; write `req.header(\"...\")`"),
-        ("req.path()", "t.rhai:2:5: `req.path` is not a function; write `req.path` without parentheses"),
-        ("req.header(\"a\", \"b\")", "t.rhai:2:5: `req.header` takes 1 argument, not 2"),
-        ("req.header(5)", "t.rhai:2:12: `req.header` needs a string, not int"),
-        ("req.header(\"a b\")", "t.rhai:2:12: `a b` cannot be a header's name"),
-        ("req.client.listed(\"bloklist\")", "t.rhai:2:19: unknown list `bloklist`; did you mean `blocklist`?"),
-        ("req.count(\"nope\")", "t.rhai:2:11: unknown counter `nope`; declare it in `[counters]`"),
-        ("risk.ad(\"a.b\", 1)", "t.rhai:2:6: unknown verb `risk.ad`; did you mean `add`?"),
-        ("risk.add(\"a.b\")", "t.rhai:2:6: `risk.add` takes 2 arguments, not 1; write `risk.add(reason, points)`"),
-        ("risk.add(5, \"x\")", "t.rhai:2:10: `reason` must be a string, not int"),
-        ("risk.add(\"a.b\", \"x\")", "t.rhai:2:17: `points` must be a number, not string"),
-        ("risk.add(\"a.b\", req.path)", "t.rhai:2:17: `points` cannot be string"),
-        (
-            "risk.throttle(\"a.b\", \"clinet\", 5)",
-            "t.rhai:2:22: unknown key `clinet`: one of `client`, `country`, `asn`, `route`, did you mean `client`?",
-        ),
-        ("risk.count(\"login_faild\")", "t.rhai:2:12: unknown counter `login_faild`; did you mean `login_failed`?"),
-        ("req.path.strats_with(\"/\")", "t.rhai:2:10: unknown function `strats_with`; did you mean `starts_with`?"),
-        ("req.path.length", "t.rhai:2:10: string has no property `length`"),
-        ("banana(1)", "t.rhai:2:1: unknown function `banana`"),
-        ("nope + 1", "t.rhai:2:1: unknown variable `nope`; declare it with `let` in this function or `const` at the top"),
-        ("req.path = \"/\"", "t.rhai:2:4: `req` cannot be changed; keep a changed value in a variable of your own"),
-    ] {
+    for (body, message) in MISSPELT {
         let found = problems(body);
-        assert!(found.iter().any(|found| found.starts_with(message)), "{body}\nwanted {message}\nfound  {found:#?}");
+        assert!(
+            found.iter().any(|found| found.starts_with(message)),
+            "{body}\nwanted {message}\nfound  {found:#?}"
+        );
     }
 }
 
@@ -70,8 +91,29 @@ fn types_that_cannot_fit_are_refused() {
         ("if req.path { req.method }", "a condition must be true or false, not string"),
         ("if req.method == \"GET\" && req.size { req.method }", "a condition must be true or false, not int"),
         ("let x = -req.size; x == req.path", "`==` compares int with string"),
+        ("req.header(\"x\") == ()", "`==` compares string with (); nothing a script reads is `()`"),
+        ("req.geo.country == [\"DE\"]", "`==` compares string with array"),
+        ("let x = req.path - 1; x", "`-` does not work on string and int"),
+        ("risk.allow;", "`risk.allow` needs arguments; write `risk.allow(reason)`"),
         ("let all = [req]; all", "`req` cannot be used as a value"),
         ("req.path.contains(risk)", "`risk` cannot be used as a value"),
+    ] {
+        let found = problems(body);
+        assert!(
+            found.iter().any(|found| found.contains(message)),
+            "{body}\nwanted {message}\nfound  {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_other_languages_write_is_explained() {
+    for (body, message) in [
+        ("req.method == 'POST'", "write texts in double quotes: `\"POST\"`"),
+        ("if req.size > 1 and req.size < 5 { req.method }", "write `&&` for `and`"),
+        ("if req.size > 1 or req.size < 5 { req.method }", "write `||` for `or`"),
+        ("if not req.client.listed(\"blocklist\") { req.method }", "write `!` for `not`"),
+        ("let p = req.path.trim(); p == \"x\"", "`==` compares () with string"),
     ] {
         let found = problems(body);
         assert!(found.iter().any(|found| found.contains(message)), "{body}\nwanted {message}\nfound  {found:#?}");
@@ -102,13 +144,28 @@ fn names_are_found_wherever_they_hide() {
 }
 
 #[test]
+fn a_signal_may_be_an_index() {
+    let table = "const P = #{ DE: 1 };\nfn assess(req, risk) { let m = #{ a: [[0]] };\n\
+                 risk.add(\"a.b\", P[req.geo.country] ?? 0); risk.add(\"a.c\", m.a[req.size][req.time.hour]); m[req.path].len }";
+    assert_eq!(needs(table), ["path", "size", "geo.country", "time.hour"]);
+    for body in [
+        "let m = #{}; m[req.nope]",
+        "let m = #{}; m[req]",
+        "let m = #{}; m[0][req.nope]",
+        "let m = #{}; m[req.nope].x",
+    ] {
+        assert!(!problems(body).is_empty(), "{body}");
+    }
+}
+
+#[test]
 fn own_functions_are_checked_with_what_they_are_given() {
     let found = load("fn helper(r) { r.contry }\nfn assess(req, risk) { helper(req.geo) }").err().unwrap();
     assert_eq!(found, ["t.rhai:1:18: unknown signal `req.geo.contry`; did you mean `country`?"]);
     let found = load("fn geo(r) { r.geo }\nfn assess(req, risk) { geo(req).contry }").err().unwrap();
     assert_eq!(found, ["t.rhai:2:33: unknown signal `req.geo.contry`; did you mean `country`?"]);
     let found = load("fn f(a) { a }\nfn assess(req, risk) { f(1, 2) }").err().unwrap();
-    assert_eq!(found, ["t.rhai:2:24: `f` takes 1 arguments, not 2"]);
+    assert_eq!(found, ["t.rhai:2:24: `f` takes 1 argument, not 2"]);
     let found = load("fn unused(req) { req.nope }\nfn assess(req, risk) { }").err().unwrap();
     assert!(found[0].contains("unknown signal `req.nope`"), "{found:?}");
 }
@@ -129,17 +186,26 @@ fn a_script_begins_at_assess() {
         ("fn assess(req, risk) { } fn observe(req) { }", "`observe` has the wrong parameters"),
         ("let x = 1; fn assess(req, risk) { }", "t.rhai:1:1: `let x` at the top never runs; write `const`"),
         ("fn assess(req, risk) { ", "t.rhai:1:24: expecting '}'"),
+        ("const A = [1]; fn assess(req, risk) { A; let }", "t.rhai:1:46: expecting name of a variable"),
     ] {
         let found = load(text).err().unwrap_or_default();
-        assert!(found.iter().any(|found| found.contains(message)), "{text}\nwanted {message}\nfound  {found:#?}");
+        assert!(
+            found.iter().any(|found| found.contains(message)),
+            "{text}\nwanted {message}\nfound  {found:#?}"
+        );
     }
 }
 
 #[test]
 fn verbs_without_effect_in_observe_are_refused() {
-    let found = load("fn assess(req, risk) { } fn observe(req, res, risk) { if res.status == 401 { risk.add(\"a.b\", 5); } }");
+    let found = load(
+        "fn assess(req, risk) { } fn observe(req, res, risk) { if res.status == 401 { risk.add(\"a.b\", 5); } }",
+    );
     assert!(found.err().unwrap()[0].contains("`risk.add` has no effect in `observe`"));
-    assert!(load("fn assess(q, k) { } fn observe(q, s, k) { if s.status == 401 { k.count(\"login_failed\"); } }").is_ok());
+    assert!(
+        load("fn assess(q, k) { } fn observe(q, s, k) { if s.status == 401 { k.count(\"login_failed\"); } }")
+            .is_ok()
+    );
 }
 
 #[test]

@@ -1,0 +1,37 @@
+//! Who is measured. A contestant knows how to start itself in a seat; the bench does the rest alike for all.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::LoadError;
+
+/// A program that proxies requests to the origin.
+pub(crate) trait Contestant {
+    /// What the table calls it.
+    fn name(&self) -> &str;
+
+    /// A command that serves in this seat, in the foreground, with one thread for requests.
+    fn command(&self, seat: &Seat<'_>) -> Result<Command, LoadError>;
+
+    /// Whether this contestant may give such an answer. Anything else ends the bench.
+    fn may_answer(&self, status: u16) -> bool {
+        status == 200
+    }
+
+    /// How many requests it had recorded when it ended, if it keeps a record.
+    fn recorded(&self, _folder: &Path) -> Option<u64> {
+        None
+    }
+}
+
+/// Where a contestant serves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat<'a> {
+    /// Where it has to listen.
+    pub(crate) listen: SocketAddr,
+    /// Where it has to send requests.
+    pub(crate) origin: SocketAddr,
+    /// An empty folder of its own; gone after the turn.
+    pub(crate) folder: &'a Path,
+}

@@ -1,0 +1,130 @@
+//! The gate: the real program with a real policy, a real country database and its decision log.
+//!
+//! A configuration is taken as it is in the repository; only what a turn decides is changed: addresses, one
+//! thread, whose forwarding header is believed, and where the log goes.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use memchr::memchr_iter;
+use toml::{Table, Value};
+
+use crate::contestant::{Contestant, Seat};
+use crate::error::LoadError;
+use crate::process;
+
+/// The gate with one configuration.
+pub(crate) struct Gate {
+    name: &'static str,
+    configuration: &'static str,
+    /// What its policy may answer to the mix.
+    statuses: &'static [u16],
+}
+
+/// Begins the names of the files of its decision log.
+const LOG: &str = "decisions";
+
+impl Gate {
+    /// The work that is the same for every program, from `benches/load/reference`. It lets all of the mix through.
+    pub(crate) fn reference() -> Self {
+        Self {
+            name: "riskgate, reference policy",
+            configuration: "benches/load/reference/riskgate.toml",
+            statuses: &[200],
+        }
+    }
+
+    /// What users start with, from `conf` and `scripts`. It throttles some of the mix.
+    pub(crate) fn shipped() -> Self {
+        Self {
+            name: "riskgate, shipped policy",
+            configuration: "conf/riskgate.toml",
+            statuses: &[200, 403, 429],
+        }
+    }
+
+    /// Its configuration, changed for this seat.
+    fn configuration(&self, seat: &Seat<'_>) -> Result<String, LoadError> {
+        let path = repository().join(self.configuration);
+        let wrong = |why: String| LoadError::Configuration { path: path.display().to_string(), why };
+        let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        let mut all: Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
+        // Held for a moment, or the same port might be chosen twice.
+        let taken = TcpListener::bind(seat.listen).map_err(LoadError::io("find a free port"))?;
+        let admin = process::free_address()?.to_string();
+        drop(taken);
+        let log = seat.folder.join(LOG).with_extension("jsonl").display().to_string();
+        let listener = Table::from_iter([("address".to_owned(), text_value(seat.listen))]);
+        all.insert("listener".into(), Value::Array(vec![listener.into()]));
+        let changes: [(&[&str], Value); 7] = [
+            (&["server", "threads"], 1.into()),
+            (&["server", "grace_period"], "1s".into()),
+            (&["admin", "address"], admin.into()),
+            (&["client", "trusted_proxies"], vec!["127.0.0.0/8"].into()),
+            (&["decisions", "path"], log.into()),
+            (&["log", "level"], "warn".into()),
+            (&["upstream", "origin"], Table::from_iter([servers(seat)]).into()),
+        ];
+        for (keys, value) in changes {
+            set(&mut all, keys, value).ok_or_else(|| wrong(format!("`{}` is no table", keys.join("."))))?;
+        }
+        toml::to_string(&all).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+impl Contestant for Gate {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    /// The paths in a configuration are relative to the repository.
+    fn command(&self, seat: &Seat<'_>) -> Result<Command, LoadError> {
+        let file = seat.folder.join("riskgate.toml");
+        fs::write(&file, self.configuration(seat)?).map_err(LoadError::io("write a configuration"))?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_riskgate"));
+        command.current_dir(repository()).args(["run", "--config"]).arg(file);
+        Ok(command)
+    }
+
+    fn may_answer(&self, status: u16) -> bool {
+        self.statuses.contains(&status)
+    }
+
+    /// A record is a line.
+    fn recorded(&self, folder: &Path) -> Option<u64> {
+        let entries = fs::read_dir(folder).ok()?.filter_map(Result::ok);
+        let logs = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(LOG));
+        let lines =
+            logs.map(|entry| fs::read(entry.path()).map(|log| memchr_iter(b'\n', &log).count() as u64));
+        lines.sum::<std::io::Result<u64>>().ok()
+    }
+}
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn servers(seat: &Seat<'_>) -> (String, Value) {
+    ("servers".into(), Value::Array(vec![text_value(seat.origin)]))
+}
+
+fn text_value(text: impl ToString) -> Value {
+    Value::String(text.to_string())
+}
+
+/// Sets a key in a table within tables, which are made if they are missing.
+fn set(table: &mut Table, keys: &[&str], value: Value) -> Option<()> {
+    match keys {
+        [] => None,
+        [key] => {
+            table.insert((*key).to_owned(), value);
+            Some(())
+        }
+        [key, rest @ ..] => {
+            let inner = table.entry((*key).to_owned()).or_insert_with(|| Table::new().into());
+            set(inner.as_table_mut()?, rest, value)
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How long and against whom: the command line, and the plan that follows from it.
+//!
+//! Cargo says `--bench` when figures are wanted. Without it (`cargo test --benches`), with `--test` or `--smoke`,
+//! or with `RISKGATE_BENCH_SMOKE=1`, the bench only shows in a few seconds that it works.
+
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Real HTTP load against the gate and against a bare Pingora proxy.
+#[derive(Debug, Parser)]
+#[command(name = "load", bin_name = "cargo bench --bench load --")]
+pub(crate) struct Options {
+    /// Only the contestants whose name contains this; `bare` is the baseline again, `no proxy` the origin itself
+    filter: Option<String>,
+    /// How many rounds; in each, every contestant has its turn
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// How long each measured phase of a turn lasts
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<Duration>,
+    /// A few seconds that show that the bench works; the figures mean nothing
+    #[arg(long)]
+    smoke: bool,
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[arg(long, hide = true)]
+    test: bool,
+}
+
+/// What will be done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// How often every contestant has its turn.
+    pub(crate) rounds: u32,
+    /// Load before anything is measured.
+    pub(crate) warm_up: Duration,
+    /// How long each measured phase lasts: as fast as possible, then at the fixed rate.
+    pub(crate) phase: Duration,
+    /// Keep-alive connections of the generator.
+    pub(crate) connections: usize,
+    /// The fixed rate as a part of what the baseline reached.
+    pub(crate) part: f64,
+    /// Whether the figures mean nothing.
+    pub(crate) smoke: bool,
+}
+
+const FULL: Plan = Plan {
+    rounds: 5,
+    warm_up: Duration::from_millis(300),
+    phase: Duration::from_millis(1500),
+    connections: 32,
+    part: 0.5,
+    smoke: false,
+};
+
+/// Slow enough for a build without optimisation on a busy machine.
+const SMOKE: Plan = Plan {
+    rounds: 1,
+    warm_up: Duration::from_millis(100),
+    phase: Duration::from_millis(300),
+    part: 0.1,
+    smoke: true,
+    ..FULL
+};
+
+impl Options {
+    /// What was asked for.
+    pub(crate) fn plan(&self) -> Plan {
+        let variable =
+            std::env::var("RISKGATE_BENCH_SMOKE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
+        let smoke = self.smoke || self.test || variable || !self.bench;
+        let plan = if smoke { SMOKE } else { FULL };
+        Plan { rounds: self.rounds.unwrap_or(plan.rounds), phase: self.seconds.unwrap_or(plan.phase), ..plan }
+    }
+
+    /// What the names of contestants have to contain.
+    pub(crate) fn filter(&self) -> Option<&str> {
+        self.filter.as_deref()
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number of seconds from 0.1 to 60".into())
+}
