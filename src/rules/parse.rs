@@ -180,7 +180,8 @@ fn habit(script: &Script, position: Position) -> Option<String> {
     let line = script.text.lines().nth(position.line()?.checked_sub(1)?)?;
     let from = line.char_indices().nth(position.position()?.checked_sub(1)?)?.0;
     let (before, at) = line.split_at_checked(from)?;
-    let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    let word =
+        |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
     let last = before.trim_end().rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("");
     let quoted = at.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(text, _)| text);
     match (quoted, word(at).as_str(), last) {

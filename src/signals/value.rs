@@ -112,7 +112,9 @@ mod tests {
     fn a_text_is_cut_between_characters() {
         let Value::Text(text) = Value::text(&"\u{e9}".repeat(MAX_TEXT)) else { panic!("no text") };
         assert_eq!(text.len(), MAX_TEXT);
-        let Value::Text(text) = Value::text(&format!("x{}", "\u{e9}".repeat(MAX_TEXT))) else { panic!("no text") };
+        let Value::Text(text) = Value::text(&format!("x{}", "\u{e9}".repeat(MAX_TEXT))) else {
+            panic!("no text")
+        };
         assert_eq!(text.len(), MAX_TEXT - 1);
     }
 

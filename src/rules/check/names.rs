@@ -217,8 +217,11 @@ impl Checker<'_> {
             self.report(position, name.len(), message, Some(hint.into()));
         }
         if args.len() != verb.parameters.len() {
-            let message =
-                format!("`risk.{name}` takes {}, not {}", super::expression::arguments(verb.parameters.len()), args.len());
+            let message = format!(
+                "`risk.{name}` takes {}, not {}",
+                super::expression::arguments(verb.parameters.len()),
+                args.len()
+            );
             self.report(position, name.len(), message, Some(format!("write `{}`", usage(verb))));
             return args.iter().for_each(|arg| self.value(arg));
         }

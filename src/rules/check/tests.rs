@@ -116,7 +116,10 @@ fn what_other_languages_write_is_explained() {
         ("let p = req.path.trim(); p == \"x\"", "`==` compares () with string"),
     ] {
         let found = problems(body);
-        assert!(found.iter().any(|found| found.contains(message)), "{body}\nwanted {message}\nfound  {found:#?}");
+        assert!(
+            found.iter().any(|found| found.contains(message)),
+            "{body}\nwanted {message}\nfound  {found:#?}"
+        );
     }
 }
 
