@@ -133,9 +133,15 @@ fn generated(n: usize) -> Policy {
     let mut text = String::from("fn assess(req, risk) {\n    let agent = req.header(\"user-agent\");\n");
     for i in 0..n {
         let _ = match i % 5 {
-            0 => writeln!(text, "if req.path.starts_with(\"/admin{i}\") && req.method == \"POST\" {{ risk.add(\"a.r{i}\", 1); }}"),
+            0 => writeln!(
+                text,
+                "if req.path.starts_with(\"/admin{i}\") && req.method == \"POST\" {{ risk.add(\"a.r{i}\", 1); }}"
+            ),
             1 => writeln!(text, "if agent.contains(\"bot{i}\") {{ risk.add(\"a.r{i}\", 1); }}"),
-            2 => writeln!(text, "if req.geo.country in [\"KP\", \"IR\", \"RU\"] && req.size > {i} {{ risk.add(\"a.r{i}\", 1); }}"),
+            2 => writeln!(
+                text,
+                "if req.geo.country in [\"KP\", \"IR\", \"RU\"] && req.size > {i} {{ risk.add(\"a.r{i}\", 1); }}"
+            ),
             3 => writeln!(text, "if req.client.rate > {}.0 {{ risk.add(\"a.r{i}\", 1); }}", 100 + i),
             _ => writeln!(text, "if req.size > {} {{ risk.add(\"a.r{i}\", 1); }}", 1_000_000 + i),
         };

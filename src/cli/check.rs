@@ -258,7 +258,9 @@ fn functions(rule_set: &RuleSet) -> Vec<String> {
         Mode::Observe => Some("observed only".to_owned()),
         Mode::Enforce => None,
     };
-    rule_set.functions().iter().cloned().chain(observed).collect()
+    let kept = rule_set.kept();
+    let kept = kept.map(|(what, line, column)| format!("interpreted, because of {what} at {line}:{column}"));
+    rule_set.functions().iter().cloned().chain(observed).chain(kept).collect()
 }
 
 fn memory_of_list(list: &crate::snapshot::NamedList) -> String {

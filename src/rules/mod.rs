@@ -175,7 +175,13 @@ impl Policy {
 }
 
 impl RuleSet {
-    fn new(mut engine: Engine, parsed: Parsed<'_>, checked: Checked, terms: &Terms<'_>, needs: &Needs) -> Self {
+    fn new(
+        mut engine: Engine,
+        parsed: Parsed<'_>,
+        checked: Checked,
+        terms: &Terms<'_>,
+        needs: &Needs,
+    ) -> Self {
         let name = name_of(&parsed.script.path);
         let observed = terms.observe_only.contains(&name);
         let program = compile::compile(&parsed, terms.vocabulary, needs);

@@ -47,8 +47,8 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("LazyLock", &[], "nothing is shared behind the back of a caller"),
     (
         "thread_local",
-        &["rules/sandbox.rs"],
-        "nothing is shared behind the back of a caller; the sandbox counts what \
+        &["rules/sandbox.rs", "rules/compile/mod.rs"],
+        "nothing is shared behind the back of a caller; a program's texts are given back after each call, and the sandbox counts what \
       closures do, which the engine shows no other way",
     ),
 ];

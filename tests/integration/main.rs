@@ -18,6 +18,7 @@ mod crowds;
 mod enforcement;
 mod failures;
 mod identity;
+mod policy;
 mod proxying;
 mod records;
 mod reload;

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use rhai::{Dynamic, Expr, FnCallExpr, Position};
 
-use super::lower::{Binding, Lowered, Lowering, Passed, Thing, arithmetic, constant, constants, kept, place, unary};
+use super::lower::{
+    Binding, Lowered, Lowering, Passed, Thing, arithmetic, constant, constants, kept, place, unary,
+};
 use super::node::{Comparison, Constant, Function, Node, TextTest, Unary};
 use crate::actions::{Given, Phase, VERBS};
 use crate::signals::{Argument, Root, Text};
@@ -36,7 +38,12 @@ impl Lowering<'_> {
         }
     }
 
-    fn own(&mut self, function: &crate::rules::parse::Function, args: &[Expr], at: Position) -> Lowered<Node> {
+    fn own(
+        &mut self,
+        function: &crate::rules::parse::Function,
+        args: &[Expr],
+        at: Position,
+    ) -> Lowered<Node> {
         let (mut passed, mut values) = (Vec::new(), Vec::new());
         for arg in args {
             match self.thing(arg)? {
@@ -117,7 +124,8 @@ impl Lowering<'_> {
             Thing::Risk(phase) => self.verb(phase, name, args, at).map(Thing::Node),
             Thing::List(list) => self.of_list(&list, name, args, at).map(Thing::Node),
             Thing::Map(map) if name == "contains" => {
-                let keys: Vec<Dynamic> = map.keys().map(|key| Dynamic::from(Text::from(key.as_str()))).collect();
+                let keys: Vec<Dynamic> =
+                    map.keys().map(|key| Dynamic::from(Text::from(key.as_str()))).collect();
                 self.member(&keys, args, at).map(Thing::Node)
             }
             Thing::Range(ends, inclusive) if name == "contains" => {
@@ -134,20 +142,15 @@ impl Lowering<'_> {
         }
     }
 
-    fn reading(
-        &mut self,
-        root: Root,
-        group: &str,
-        name: &str,
-        args: &[Expr],
-        at: Position,
-    ) -> Lowered<Node> {
+    fn reading(&mut self, root: Root, group: &str, name: &str, args: &[Expr], at: Position) -> Lowered<Node> {
         let path = if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") };
         let found = self.vocabulary.find(root, &path).map(|(index, signal)| (index, signal.argument));
         let Some((index, Some(argument))) = found else { return Err(kept(format!("`{name}`"), at)) };
         let lower = argument == Argument::Header;
         match self.one(args, at)? {
-            Node::Constant(Constant::Text(text)) if lower => self.signal(root, index, &text.to_ascii_lowercase(), at),
+            Node::Constant(Constant::Text(text)) if lower => {
+                self.signal(root, index, &text.to_ascii_lowercase(), at)
+            }
             Node::Constant(Constant::Text(text)) => self.signal(root, index, &text, at),
             _ if root == Root::Response => Err(kept("a signal of the response", at)),
             computed => Ok(Node::Named { signal: index, lower, name: Box::new(computed) }),

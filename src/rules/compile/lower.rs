@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use rhai::{ASTFlags, Dynamic, Expr, FnPtr, Position, Stmt, SwitchCasesCollection};
+use rhai::{ASTFlags, Dynamic, Expr, FnPtr, Position, Stmt};
 
-use super::node::{Arithmetic, Body, Case, Constant, Items, Node, Place, Switch, Unary};
+use super::node::{Arithmetic, Body, Constant, Node, Place, Unary};
 use crate::actions::Phase;
 use crate::rules::parse::{Function, Parsed, literal};
 use crate::signals::{Needs, Root, Vocabulary};
@@ -54,7 +54,7 @@ pub(super) struct Lowering<'a> {
     pub(super) needs: &'a Needs,
     pub(super) bodies: Vec<Option<Body>>,
     instances: HashMap<(String, Vec<Passed>), usize>,
-    names: Vec<(String, Binding)>,
+    pub(super) names: Vec<(String, Binding)>,
     next: usize,
     locals: usize,
 }
@@ -209,76 +209,13 @@ impl<'a> Lowering<'a> {
         Ok(Node::Set(slot, Box::new(Node::Arithmetic { how, sides, place: place(at) })))
     }
 
-    fn each(&mut self, parts: &(rhai::Ident, Option<rhai::Ident>, rhai::FlowControl), at: Position) -> Lowered<Node> {
-        let (item, counter, flow) = parts;
-        let items = match self.thing(&flow.expr)? {
-            Thing::List(values) => Items::Constants(constants(&values, flow.expr.start_position())?.into()),
-            Thing::Range(ends, inclusive) => Items::Range(ends, inclusive),
-            Thing::Node(_) | Thing::Object(..) | Thing::Risk(_) | Thing::Map(_) => {
-                return Err(kept("`for` over something that is no constant list or range", flow.expr.start_position()));
-            }
-        };
-        let outer = self.names.len();
-        let item_slot = self.slot();
-        self.bind(&item.name, Binding::Local(item_slot));
-        let counter_slot = counter.as_ref().map(|counter| {
-            let slot = self.slot();
-            self.bind(&counter.name, Binding::Local(slot));
-            slot
-        });
-        let body = self.block(flow.body.statements())?;
-        self.names.truncate(outer);
-        Ok(Node::For { item: item_slot, counter: counter_slot, items, body: Box::new(body), place: place(at) })
-    }
-
-    fn switch(&mut self, subject: &Expr, cases: &SwitchCasesCollection, at: Position) -> Lowered<Node> {
-        let mut switch = Switch {
-            subject: self.node(subject)?,
-            cases: Box::default(),
-            texts: HashMap::default(),
-            ints: HashMap::default(),
-            bools: [Box::default(), Box::default()],
-            ranges: Box::default(),
-            default: cases.def_case,
-        };
-        let lowered: Lowered<Vec<Case>> = cases
-            .expressions
-            .iter()
-            .map(|case| {
-                let always = matches!(case.lhs, Expr::BoolConstant(true, _));
-                let condition = if always { None } else { Some(self.node(&case.lhs)?) };
-                Ok(Case { condition, then: self.node(&case.rhs)? })
-            })
-            .collect();
-        switch.cases = lowered?.into();
-        // The tree keeps a range among the exact values too, where no value can ever meet it.
-        let is_range = |value: &Dynamic| value.is::<std::ops::Range<i64>>() || value.is::<std::ops::RangeInclusive<i64>>();
-        for list in cases.cases.values().filter(|list| !is_range(&list.value)) {
-            let blocks: Box<[usize]> = list.blocks.iter().copied().collect();
-            match constant(&list.value) {
-                Some(Constant::Text(text)) => drop(switch.texts.insert(text, blocks)),
-                Some(Constant::Int(number)) => drop(switch.ints.insert(number, blocks)),
-                Some(Constant::Bool(value)) => {
-                    if let Some(place) = switch.bools.get_mut(usize::from(value)) {
-                        *place = blocks;
-                    }
-                }
-                Some(Constant::Unit | Constant::Float(_)) | None => return Err(kept("this `switch`", at)),
-            }
-        }
-        let range = |case: &rhai::RangeCase| match case {
-            rhai::RangeCase::ExclusiveInt(range, at) => (range.start, range.end, false, *at),
-            rhai::RangeCase::InclusiveInt(range, at) => (*range.start(), *range.end(), true, *at),
-        };
-        switch.ranges = cases.ranges.iter().map(range).collect();
-        Ok(Node::Switch(Box::new(switch)))
-    }
-
     /// An expression that has a value at run time.
     pub(super) fn node(&mut self, expression: &Expr) -> Lowered<Node> {
         match self.thing(expression)? {
             Thing::Node(node) => Ok(node),
-            Thing::Object(..) | Thing::Risk(_) => Err(kept("an object as a value", expression.start_position())),
+            Thing::Object(..) | Thing::Risk(_) => {
+                Err(kept("an object as a value", expression.start_position()))
+            }
             Thing::List(_) | Thing::Map(_) | Thing::Range(..) => {
                 Err(kept("a collection as a value", expression.start_position()))
             }

@@ -46,7 +46,8 @@ pub(super) fn holds(items: Vec<Constant>, local: usize, body: Node, for_all: boo
         && matches!(sides.1, Node::Local(slot) if slot == local)
         && !for_all
         && items.len() >= MANY
-        && let Some(text) = plain(&sides.0).filter(|text| !matches!(text, Node::Local(slot) if *slot == local))
+        && let Some(text) =
+            plain(&sides.0).filter(|text| !matches!(text, Node::Local(slot) if *slot == local))
         && let Some(any) = automaton(&items)
     {
         return Node::ContainsAny { text: Box::new(text), any: Box::new(any), place: *place };

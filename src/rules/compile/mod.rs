@@ -3,7 +3,9 @@
 //! It covers what policies are made of. A script with anything else runs in the interpreter, with the same
 //! meaning; [`Kept`] says what kept it there. The interpreter is the oracle: property tests hold both against each other.
 
+mod branches;
 mod calls;
+mod flow;
 mod lower;
 mod merge;
 mod node;
@@ -11,6 +13,7 @@ mod operators;
 #[cfg(test)]
 mod oracle;
 mod run;
+mod value;
 
 use std::cell::RefCell;
 

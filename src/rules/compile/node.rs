@@ -118,49 +118,130 @@ pub(super) struct Switch {
 
 /// One node. Its value is that of the expression or statement it was made from.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "nodes stay small, so that more of them fit into the cache")]
 pub(super) enum Node {
     Constant(Constant),
     Local(usize),
     /// The value of the need in this slot.
     Signal(usize),
     /// A signal with an argument that is known at run time only.
-    Named { signal: usize, lower: bool, name: Box<Node> },
+    Named {
+        signal: usize,
+        lower: bool,
+        name: Box<Node>,
+    },
     Not(Box<Node>),
     And(Box<[Node]>),
     Or(Box<[Node]>),
-    Compare { how: Comparison, sides: Box<(Node, Node)> },
+    Compare {
+        how: Comparison,
+        sides: Box<(Node, Node)>,
+    },
     /// A text equals a constant.
-    TextIs { text: Box<Node>, is: Box<str>, negated: bool },
+    TextIs {
+        text: Box<Node>,
+        is: Box<str>,
+        negated: bool,
+    },
     /// An integer or float compares with a constant integer.
-    IntCompares { how: Comparison, number: Box<Node>, with: i64 },
-    InTexts { item: Box<Node>, set: Box<HashSet<Box<str>, foldhash::fast::FixedState>> },
-    InInts { item: Box<Node>, set: Box<HashSet<i64, foldhash::fast::FixedState>> },
-    InRange { item: Box<Node>, from: i64, to: i64, inclusive: bool },
-    InText { test: TextTest, sides: Box<(Node, Node)>, place: Place },
+    IntCompares {
+        how: Comparison,
+        number: Box<Node>,
+        with: i64,
+    },
+    InTexts {
+        item: Box<Node>,
+        set: Box<HashSet<Box<str>, foldhash::fast::FixedState>>,
+    },
+    InInts {
+        item: Box<Node>,
+        set: Box<HashSet<i64, foldhash::fast::FixedState>>,
+    },
+    InRange {
+        item: Box<Node>,
+        from: i64,
+        to: i64,
+        inclusive: bool,
+    },
+    InText {
+        test: TextTest,
+        sides: Box<(Node, Node)>,
+        place: Place,
+    },
     /// A text contains any of many constants, found in one pass.
-    ContainsAny { text: Box<Node>, any: Box<AhoCorasick>, place: Place },
-    Arithmetic { how: Arithmetic, sides: Box<(Node, Node)>, place: Place },
-    Unary { how: Unary, of: Box<Node>, place: Place },
-    Function { how: Function, of: Box<[Node]>, place: Place },
+    ContainsAny {
+        text: Box<Node>,
+        any: Box<AhoCorasick>,
+        place: Place,
+    },
+    Arithmetic {
+        how: Arithmetic,
+        sides: Box<(Node, Node)>,
+        place: Place,
+    },
+    Unary {
+        how: Unary,
+        of: Box<Node>,
+        place: Place,
+    },
+    Function {
+        how: Function,
+        of: Box<[Node]>,
+        place: Place,
+    },
     /// Texts of all parts, joined.
     Interpolate(Box<[Node]>),
-    MapGet { map: Box<HashMap<Box<str>, Constant, foldhash::fast::FixedState>>, key: Box<Node>, place: Place },
+    MapGet {
+        map: Box<HashMap<Box<str>, Constant, foldhash::fast::FixedState>>,
+        key: Box<Node>,
+        place: Place,
+    },
     Coalesce(Box<[Node]>),
     /// For a constant list and a closure of one parameter: whether it holds for some, or for all.
-    Holds { items: Box<[Constant]>, local: usize, body: Box<Node>, for_all: bool },
+    Holds {
+        items: Box<[Constant]>,
+        local: usize,
+        body: Box<Node>,
+        for_all: bool,
+    },
     Block(Box<[Node]>),
     Set(usize, Box<Node>),
-    If { condition: Box<Node>, then: Box<Node>, otherwise: Box<Node> },
+    If {
+        condition: Box<Node>,
+        then: Box<Node>,
+        otherwise: Box<Node>,
+    },
     Switch(Box<Switch>),
-    While { condition: Option<Box<Node>>, body: Box<Node>, place: Place },
-    For { item: usize, counter: Option<usize>, items: Items, body: Box<Node>, place: Place },
+    While {
+        condition: Option<Box<Node>>,
+        body: Box<Node>,
+        place: Place,
+    },
+    For {
+        item: usize,
+        counter: Option<usize>,
+        items: Items,
+        body: Box<Node>,
+        place: Place,
+    },
     Return(Option<Box<Node>>),
     Break,
     Continue,
-    Call { function: usize, args: Box<[(usize, Node)]>, place: Place },
+    Call {
+        function: usize,
+        args: Box<[(usize, Node)]>,
+        place: Place,
+    },
     /// A verb whose arguments are all known at load.
-    SayConstant { say: Box<Say>, place: Place },
-    Say { verb: &'static Verb, args: Box<[Node]>, place: Place },
+    SayConstant {
+        say: Box<Say>,
+        place: Place,
+    },
+    Say {
+        verb: &'static Verb,
+        args: Box<[Node]>,
+        place: Place,
+    },
 }
 
 /// A function, ready to run.

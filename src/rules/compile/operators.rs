@@ -20,7 +20,9 @@ pub(super) fn compare(how: Comparison, left: Val<'_>, right: Val<'_>) -> bool {
             how => order(how, left.cmp(&right)),
         },
         (Val::Unit, Val::Unit) => how == Comparison::Equal,
-        (Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) | Val::Text(_), _) => how == Comparison::NotEqual,
+        (Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) | Val::Text(_), _) => {
+            how == Comparison::NotEqual
+        }
     }
 }
 
@@ -49,7 +51,11 @@ pub(super) fn floats(how: Comparison, x: f64, y: f64) -> bool {
 }
 
 /// Calculates. The error is `None` if there is no such operator for these types.
-pub(super) fn calculate<'e>(how: Arithmetic, left: Val<'e>, right: Val<'e>) -> Result<Val<'e>, Option<String>> {
+pub(super) fn calculate<'e>(
+    how: Arithmetic,
+    left: Val<'e>,
+    right: Val<'e>,
+) -> Result<Val<'e>, Option<String>> {
     match (left, right) {
         (Val::Int(left), Val::Int(right)) => integers(how, left, right).map(Val::Int).map_err(Some),
         (Val::Float(left), Val::Float(right)) => reals(how, left, right),
@@ -140,10 +146,16 @@ pub(super) fn apply<'e>(how: Function, of: &[Val<'e>]) -> Option<Val<'e>> {
         (Function::SubString, [Val::Text(text), Val::Int(start), Val::Int(length)]) => {
             Some(Val::Text(sub_string(text, *start, *length)))
         }
-        (Function::SubString, [Val::Text(text), Val::Int(start)]) => Some(Val::Text(sub_string(text, *start, i64::MAX))),
+        (Function::SubString, [Val::Text(text), Val::Int(start)]) => {
+            Some(Val::Text(sub_string(text, *start, i64::MAX)))
+        }
         (Function::IndexOf, [Val::Text(text), Val::Text(part)]) => {
             // In an empty text nothing is found, not even an empty part.
-            let at = text.find(part).filter(|_| !text.is_empty()).and_then(|at| text.get(..at)).map(|before| before.chars().count());
+            let at = text
+                .find(part)
+                .filter(|_| !text.is_empty())
+                .and_then(|at| text.get(..at))
+                .map(|before| before.chars().count());
             Some(Val::Int(at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1)))
         }
         (Function::Min, [Val::Int(x), Val::Int(y)]) => Some(Val::Int(*x.min(y))),

@@ -2,12 +2,15 @@
 //!
 //! `RISKGATE_ORACLE_PROGRAMS` sets how many programs are made; each is asked about several requests.
 
+mod writer;
+
 use serde_json::{Value as Json, json};
 
 use crate::decision::{Evaluation, Spoken};
 use crate::rules::sandbox::Bounds;
 use crate::rules::{Policy, Script, Terms, Way};
 use crate::signals::Vocabulary;
+use writer::{INTS, Random, TEXTS, Writer};
 
 /// Programs in a normal test run.
 const PROGRAMS: u64 = 1_500;
@@ -23,7 +26,9 @@ fn compiled_and_interpreted_scripts_say_the_same() {
         let policy = match load(&text) {
             Ok(policy) => policy,
             // Constants that are no rate or no points are found at load, and rightly so.
-            Err(problems) if problems.iter().all(|p| p.contains("is no limit") || p.contains("not a finite")) => {
+            Err(problems)
+                if problems.iter().all(|p| p.contains("is no limit") || p.contains("not a finite")) =>
+            {
                 refused += 1;
                 continue;
             }
@@ -35,7 +40,10 @@ fn compiled_and_interpreted_scripts_say_the_same() {
             let (context, _) = policy.needs().read_recorded(signals.as_object().unwrap());
             let compiled = policy.evaluate_by(Way::Compiled, &context);
             let interpreted = policy.evaluate_by(Way::Interpreted, &context);
-            assert!(same(&compiled, &interpreted), "seed {seed}\n{text}\n{context:?}\n{compiled:#?}\n{interpreted:#?}");
+            assert!(
+                same(&compiled, &interpreted),
+                "seed {seed}\n{text}\n{context:?}\n{compiled:#?}\n{interpreted:#?}"
+            );
             failed += compiled.errors().count() as u64;
             said += compiled.reasons().count() as u64;
         }
@@ -47,10 +55,14 @@ fn compiled_and_interpreted_scripts_say_the_same() {
 
 /// The same says; or the same error at the same place.
 fn same(compiled: &Evaluation, interpreted: &Evaluation) -> bool {
-    compiled.outcomes().iter().zip(interpreted.outcomes()).all(|(left, right)| match (&left.spoken, &right.spoken) {
-        (Spoken::Whole(left), Spoken::Whole(right)) => left == right || format!("{left:?}") == format!("{right:?}"),
-        (Spoken::Failed(left), Spoken::Failed(right)) => left == right,
-        (Spoken::Whole(_), Spoken::Failed(_)) | (Spoken::Failed(_), Spoken::Whole(_)) => false,
+    compiled.outcomes().iter().zip(interpreted.outcomes()).all(|(left, right)| {
+        match (&left.spoken, &right.spoken) {
+            (Spoken::Whole(left), Spoken::Whole(right)) => {
+                left == right || format!("{left:?}") == format!("{right:?}")
+            }
+            (Spoken::Failed(left), Spoken::Failed(right)) => left == right,
+            (Spoken::Whole(_), Spoken::Failed(_)) | (Spoken::Failed(_), Spoken::Whole(_)) => false,
+        }
     })
 }
 
@@ -67,32 +79,6 @@ fn load(text: &str) -> Result<Policy, Vec<String>> {
     Policy::load(&[script], &terms).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
-/// A small generator whose numbers depend on the seed alone.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
-
-const TEXTS: [&str; 12] =
-    ["", "a", "GET", "POST", "/login", "/admin/x", "curl/8", "Mozilla/5.0 ÄÖ", "DE", "KP", "x", "login"];
-const INTS: [i64; 10] = [0, 1, -1, 2, 7, 40, 100, 1 << 20, i64::MAX, i64::MIN + 1];
-const FLOATS: [&str; 6] = ["0.0", "1.5", "-2.25", "1000.0", "0.1", "3.0"];
-
 fn signals(random: &mut Random) -> Json {
     json!({
         "method": random.pick(&TEXTS), "path": random.pick(&TEXTS), "geo.country": random.pick(&TEXTS),
@@ -102,280 +88,4 @@ fn signals(random: &mut Random) -> Json {
         "client.rate": random.below(100) as f64 / 4.0, "geo.rate": random.below(9) as f64,
         "client.listed(blocklist)": random.below(2) == 0, "has_header(accept)": random.below(2) == 0,
     })
-}
-
-/// Writes random programs of the covered language, in which every type fits.
-struct Writer {
-    random: Random,
-    ints: Vec<String>,
-    floats: Vec<String>,
-    texts: Vec<String>,
-    bools: Vec<String>,
-    names: usize,
-    in_loop: bool,
-    in_helper: bool,
-}
-
-impl Writer {
-    fn new(seed: u64) -> Self {
-        let random = Random(seed);
-        let (ints, floats, texts, bools) = (vec![], vec![], vec![], vec![]);
-        Self { random, ints, floats, texts, bools, names: 0, in_loop: false, in_helper: false }
-    }
-
-    fn program(&mut self) -> String {
-        let mut text = String::from(
-            "const LIMIT = 5;\nconst TOOLS = [\"curl\", \"wget\", \"log\"];\nconst WEIGHTS = #{ \"KP\": 60, \"DE\": 1 };\n",
-        );
-        self.in_helper = true;
-        (self.ints, self.texts) = (vec!["n".into()], vec!["t".into()]);
-        let (body, result) = (self.statements(2, 2), self.int(2));
-        text.push_str(&format!("fn helper(r, n, t) {{\n{body}    {result}\n}}\n").replace("req.", "r."));
-        self.in_helper = false;
-        for names in [&mut self.ints, &mut self.floats, &mut self.texts, &mut self.bools] {
-            names.clear();
-        }
-        text.push_str(&format!("fn assess(req, risk) {{\n{}}}\n", self.statements(5, 3)));
-        text
-    }
-
-    fn name(&mut self) -> String {
-        self.names += 1;
-        format!("v{}", self.names)
-    }
-
-    fn statements(&mut self, most: u64, depth: u32) -> String {
-        let known = (self.ints.len(), self.floats.len(), self.texts.len(), self.bools.len());
-        let count = 1 + self.random.below(most);
-        let text = (0..count).map(|_| self.statement(depth)).collect();
-        self.ints.truncate(known.0);
-        self.floats.truncate(known.1);
-        self.texts.truncate(known.2);
-        self.bools.truncate(known.3);
-        text
-    }
-
-    fn statement(&mut self, depth: u32) -> String {
-        match self.random.below(if depth == 0 { 9 } else { 15 }) {
-            0 => {
-                let (name, value) = (self.name(), self.int(2));
-                self.ints.push(name.clone());
-                format!("let {name} = {value};\n")
-            }
-            1 => {
-                let (name, value) = (self.name(), self.text(2));
-                self.texts.push(name.clone());
-                format!("let {name} = {value};\n")
-            }
-            2 => {
-                let (name, value) = (self.name(), self.bool(2));
-                self.bools.push(name.clone());
-                format!("let {name} = {value};\n")
-            }
-            3 => {
-                let (name, value) = (self.name(), self.float(2));
-                self.floats.push(name.clone());
-                format!("let {name} = {value};\n")
-            }
-            4 if !self.ints.is_empty() => {
-                let at = self.random.below(self.ints.len() as u64) as usize;
-                let (name, how, value) = (self.ints[at].clone(), self.random.pick(&["=", "+=", "-=", "*="]), self.int(1));
-                format!("{name} {how} {value};\n")
-            }
-            5 if !self.texts.is_empty() => {
-                let at = self.random.below(self.texts.len() as u64) as usize;
-                let name = self.texts[at].clone();
-                match self.random.below(4) {
-                    0 => format!("{name}.trim();\n"),
-                    1 => format!("{name}.make_lower();\n"),
-                    _ => format!("{name} = {};\n", self.text(1)),
-                }
-            }
-            6..=8 => self.verb(),
-            9 | 10 => {
-                let (condition, then) = (self.bool(2), self.statements(2, depth - 1));
-                let otherwise = self.statements(2, depth - 1);
-                format!("if {condition} {{\n{then}}} else {{\n{otherwise}}}\n")
-            }
-            11 => self.switch(depth),
-            12 => self.each(depth),
-            13 => {
-                let name = self.name();
-                let body = self.looped(depth, &name);
-                format!("let {name} = 0;\nwhile {name} < 4 {{\n{name} += 1;\n{body}}}\n")
-            }
-            _ if self.in_loop => self.random.pick(&["break;\n", "continue;\n"]).to_owned(),
-            _ if self.in_helper => format!("return {};\n", self.int(1)),
-            _ => {
-                let condition = self.bool(1);
-                format!("if {condition} {{ return; }}\n")
-            }
-        }
-    }
-
-    fn looped(&mut self, depth: u32, name: &str) -> String {
-        let outer = std::mem::replace(&mut self.in_loop, true);
-        // A loop's own counter can be read, and is not written, so that it ends.
-        let _ = name;
-        let body = self.statements(2, depth - 1);
-        self.in_loop = outer;
-        // `break` and `continue` would make what follows unreachable; a condition keeps it open.
-        body.replace("break;", "if req.size > 1 { break; }").replace("continue;", "if req.size > 7 { continue; }")
-    }
-
-    fn switch(&mut self, depth: u32) -> String {
-        let (a, b, c) = (self.statements(1, depth - 1), self.statements(1, depth - 1), self.statements(1, depth - 1));
-        if self.random.below(2) == 0 {
-            let (subject, condition) = (self.text(1), self.bool(1));
-            format!("switch {subject} {{ \"GET\" => {{\n{a}}}, \"KP\" | \"DE\" if {condition} => {{\n{b}}}, _ => {{\n{c}}} }}\n")
-        } else {
-            let subject = self.int(1);
-            format!("switch {subject} {{ 0 => {{\n{a}}}, 1..8 => {{\n{b}}}, 40..=100 => {{\n{c}}} }}\n")
-        }
-    }
-
-    fn each(&mut self, depth: u32) -> String {
-        let name = self.name();
-        let (items, is_int) = match self.random.below(3) {
-            0 => ("TOOLS".to_owned(), false),
-            1 => ("[3, 1, 2]".to_owned(), true),
-            _ => (format!("0..{}", 1 + self.random.below(4)), true),
-        };
-        let names = if is_int { &mut self.ints } else { &mut self.texts };
-        names.push(name.clone());
-        let body = self.looped(depth, &name);
-        let names = if is_int { &mut self.ints } else { &mut self.texts };
-        names.pop();
-        format!("for {name} in {items} {{\n{body}}}\n")
-    }
-
-    fn verb(&mut self) -> String {
-        if self.in_helper {
-            let (name, value) = (self.name(), self.int(1));
-            return format!("let {name} = {value};\n");
-        }
-        let reason = self.random.pick(&["a.a", "b.b", "c.c"]);
-        match self.random.below(9) {
-            0 => format!("risk.throttle(\"{reason}\", \"client\", {});\n", self.float(1)),
-            1 => format!("risk.tag(\"x\", {});\n", self.text(1)),
-            2 => format!("risk.tag(\"y\", {});\n", self.float(1)),
-            3 => "risk.count(\"hits\");\n".to_owned(),
-            4 if self.random.below(4) == 0 => format!("if {} {{ risk.allow(\"{reason}\"); }}\n", self.bool(1)),
-            5 => format!("if {} {{ risk.block(\"{reason}\"); }}\n", self.bool(1)),
-            6 => format!("risk.add(\"{reason}\", {});\n", self.float(1)),
-            _ => format!("risk.add(\"{reason}\", {});\n", self.int(2)),
-        }
-    }
-
-    fn int(&mut self, depth: u32) -> String {
-        if depth == 0 || self.random.below(3) == 0 {
-            if !self.ints.is_empty() && self.random.below(2) == 0 {
-                let at = self.random.below(self.ints.len() as u64) as usize;
-                return self.ints[at].clone();
-            }
-            let signals = ["req.size", "req.geo.weight", "req.count(\"hits\")", "req.time.hour", "LIMIT"];
-            return if self.random.below(2) == 0 {
-                self.random.pick(&signals).to_owned()
-            } else {
-                format!("({})", self.random.pick(&INTS))
-            };
-        }
-        let (left, right) = (self.int(depth - 1), self.int(depth - 1));
-        match self.random.below(12) {
-            0 => format!("({left} + {right})"),
-            1 => format!("({left} - {right})"),
-            2 => format!("({left} * {right})"),
-            3 => format!("({left} / {right})"),
-            4 => format!("({left} % {right})"),
-            5 => format!("(-{left})"),
-            6 => format!("{}.len()", self.text(depth - 1)),
-            7 => format!("{}.index_of({})", self.text(depth - 1), self.text(0)),
-            8 => format!("{left}.abs()"),
-            9 if !self.in_helper => format!("helper(req, {left}, {})", self.text(depth - 1)),
-            10 => format!("(if {} {{ {left} }} else {{ {right} }})", self.bool(depth - 1)),
-            _ => format!("(WEIGHTS[{}] ?? {left})", self.text(depth - 1)),
-        }
-    }
-
-    fn float(&mut self, depth: u32) -> String {
-        if depth == 0 || self.random.below(3) == 0 {
-            if !self.floats.is_empty() && self.random.below(2) == 0 {
-                let at = self.random.below(self.floats.len() as u64) as usize;
-                return self.floats[at].clone();
-            }
-            return match self.random.below(3) {
-                0 => "req.client.rate".to_owned(),
-                1 => "req.geo.rate".to_owned(),
-                _ => format!("({})", self.random.pick(&FLOATS)),
-            };
-        }
-        let (left, right) = (self.float(depth - 1), self.float(depth - 1));
-        match self.random.below(7) {
-            0 => format!("({left} + {right})"),
-            1 => format!("({left} - {right})"),
-            2 => format!("({left} * {right})"),
-            3 => format!("({left} / {right})"),
-            4 => format!("({left} + {})", self.int(depth - 1)),
-            5 => format!("({} * {right})", self.int(depth - 1)),
-            _ => format!("{}.to_float()", self.int(depth - 1)),
-        }
-    }
-
-    fn text(&mut self, depth: u32) -> String {
-        if depth == 0 || self.random.below(3) == 0 {
-            if !self.texts.is_empty() && self.random.below(2) == 0 {
-                let at = self.random.below(self.texts.len() as u64) as usize;
-                return self.texts[at].clone();
-            }
-            let signals = ["req.method", "req.path", "req.header(\"user-agent\")", "req.header(\"accept\")", "req.geo.country"];
-            return if self.random.below(3) > 0 {
-                self.random.pick(&signals).to_owned()
-            } else {
-                format!("\"{}\"", self.random.pick(&TEXTS))
-            };
-        }
-        let inner = self.text(depth - 1);
-        match self.random.below(7) {
-            0 => format!("{inner}.to_lower()"),
-            1 => format!("{inner}.to_upper()"),
-            2 => format!("{inner}.sub_string({}, {})", self.random.below(9) as i64 - 4, self.random.below(5) as i64 - 1),
-            3 => format!("({inner} + {})", self.text(depth - 1)),
-            4 => format!("({inner} + {})", self.int(depth - 1)),
-            5 => format!("`<${{{}}}|${{{}}}>`", inner, self.float(depth - 1)),
-            _ => format!("`${{{}}}`", self.bool(depth - 1)),
-        }
-    }
-
-    fn bool(&mut self, depth: u32) -> String {
-        if depth == 0 {
-            if !self.bools.is_empty() && self.random.below(2) == 0 {
-                let at = self.random.below(self.bools.len() as u64) as usize;
-                return self.bools[at].clone();
-            }
-            return self.random.pick(&["req.client.listed(\"blocklist\")", "req.has_header(\"accept\")"]).to_owned();
-        }
-        let how = self.random.pick(&["==", "!=", "<", "<=", ">", ">="]);
-        match self.random.below(14) {
-            0 => format!("({} {how} {})", self.int(depth - 1), self.int(depth - 1)),
-            1 => format!("({} {how} {})", self.float(depth - 1), self.int(depth - 1)),
-            2 => format!("({} {how} {})", self.text(depth - 1), self.text(depth - 1)),
-            3 => format!("({} && {})", self.bool(depth - 1), self.bool(depth - 1)),
-            4 => format!("({} || {})", self.bool(depth - 1), self.bool(depth - 1)),
-            5 => format!("!{}", self.bool(depth - 1)),
-            6 => format!("{}.contains({})", self.text(depth - 1), self.text(0)),
-            7 => format!("{}.starts_with({})", self.text(depth - 1), self.text(0)),
-            8 => format!("({} in [\"GET\", \"KP\", \"x\"])", self.text(depth - 1)),
-            9 => format!("({} in [1, 7, 40])", self.int(depth - 1)),
-            10 => format!("({} in 1..40)", self.int(depth - 1)),
-            11 => {
-                let text = self.text(0);
-                format!("({text}.contains(\"cu\") || {text}.contains(\"log\") || {text}.contains(\"5.0\"))")
-            }
-            12 => {
-                let (name, text) = (self.name(), self.text(1));
-                format!("TOOLS.some(|{name}| {text}.contains({name}))")
-            }
-            _ => format!("{}.is_empty()", self.text(depth - 1)),
-        }
-    }
 }

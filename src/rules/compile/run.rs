@@ -7,22 +7,13 @@
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
-use super::node::{Arithmetic, Body, Comparison, Constant, Function, Items, Node, Place, Switch, TextTest, Unary};
+use super::node::{Arithmetic, Body, Comparison, Constant, Function, Node, Place, TextTest, Unary};
 use super::operators;
-use crate::actions::{Given, Say, Verb};
+pub(super) use super::value::Val;
+use crate::actions::{Say, Verb};
 use crate::decision::ScriptError;
 use crate::rules::sandbox::Bounds;
 use crate::signals::{RequestContext, Value};
-
-/// A value while a program runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Val<'e> {
-    Unit,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(&'e str),
-}
 
 /// Why a node has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +48,7 @@ pub(super) type Found<T> = Result<T, Halt>;
 
 impl<'e> Frame<'e> {
     /// Whether a condition holds.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of condition")]
     pub(super) fn test(&mut self, node: &'e Node) -> Found<bool> {
         match node {
             Node::Constant(Constant::Bool(value)) => Ok(*value),
@@ -92,11 +84,15 @@ impl<'e> Frame<'e> {
                 let (left, right) = (self.eval(&sides.0)?, self.eval(&sides.1)?);
                 Ok(operators::compare(*how, left, right))
             }
-            Node::InTexts { item, set } => Ok(matches!(self.eval(item)?, Val::Text(text) if set.contains(text))),
+            Node::InTexts { item, set } => {
+                Ok(matches!(self.eval(item)?, Val::Text(text) if set.contains(text)))
+            }
             Node::InInts { item, set } => Ok(match self.eval(item)? {
                 Val::Int(number) => set.contains(&number),
                 // A float is in a list of integers if it equals one of them.
-                Val::Float(number) => set.iter().any(|known| operators::floats(Comparison::Equal, *known as f64, number)),
+                Val::Float(number) => {
+                    set.iter().any(|known| operators::floats(Comparison::Equal, *known as f64, number))
+                }
                 Val::Unit | Val::Bool(_) | Val::Text(_) => false,
             }),
             Node::InRange { item, from, to, inclusive } => Ok(match self.eval(item)? {
@@ -118,6 +114,7 @@ impl<'e> Frame<'e> {
     }
 
     /// The value of a node.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of node")]
     pub(super) fn eval(&mut self, node: &'e Node) -> Found<Val<'e>> {
         match node {
             Node::Constant(constant) => Ok(constant.value()),
@@ -157,11 +154,17 @@ impl<'e> Frame<'e> {
                 Ok(Val::Unit)
             }
             Node::If { condition, then, otherwise } => {
-                if self.test(condition)? { self.eval(then) } else { self.eval(otherwise) }
+                if self.test(condition)? {
+                    self.eval(then)
+                } else {
+                    self.eval(otherwise)
+                }
             }
             Node::Switch(switch) => self.switch(switch),
             Node::While { condition, body, place } => self.repeat(condition.as_deref(), body, *place),
-            Node::For { item, counter, items, body, place } => self.each(*item, *counter, items, body, *place),
+            Node::For { item, counter, items, body, place } => {
+                self.each(*item, *counter, items, body, *place)
+            }
             Node::Return(value) => {
                 self.returned = match value {
                     Some(value) => self.eval(value)?,
@@ -276,127 +279,6 @@ impl<'e> Frame<'e> {
         Ok(last)
     }
 
-    fn switch(&mut self, switch: &'e Switch) -> Found<Val<'e>> {
-        let subject = self.eval(&switch.subject)?;
-        let none: &[usize] = &[];
-        let exact: &'e [usize] = match subject {
-            Val::Text(text) => switch.texts.get(text).map_or(none, |cases| cases),
-            Val::Int(number) => switch.ints.get(&number).map_or(none, |cases| cases),
-            Val::Bool(value) => switch.bools.get(usize::from(value)).map_or(none, |cases| cases),
-            Val::Unit | Val::Float(_) => none,
-        };
-        for case in exact.iter().filter_map(|case| switch.cases.get(*case)) {
-            if self.applies(case.condition.as_ref())? {
-                return self.eval(&case.then);
-            }
-        }
-        for (from, to, inclusive, case) in &switch.ranges {
-            let within = operators::within(subject, *from, *to, *inclusive);
-            let Some(case) = switch.cases.get(*case).filter(|_| within) else { continue };
-            if self.applies(case.condition.as_ref())? {
-                return self.eval(&case.then);
-            }
-        }
-        let default = switch.default.and_then(|case| switch.cases.get(case));
-        default.map_or(Ok(Val::Unit), |case| self.eval(&case.then))
-    }
-
-    fn applies(&mut self, condition: Option<&'e Node>) -> Found<bool> {
-        condition.map_or(Ok(true), |condition| self.test(condition))
-    }
-
-    fn repeat(&mut self, condition: Option<&'e Node>, body: &'e Node, place: Place) -> Found<Val<'e>> {
-        while self.applies(condition)? {
-            self.work(place)?;
-            match self.eval(body) {
-                Ok(_) | Err(Halt::Continue) => {}
-                Err(Halt::Break) => break,
-                Err(halt) => return Err(halt),
-            }
-        }
-        Ok(Val::Unit)
-    }
-
-    fn each(
-        &mut self,
-        item: usize,
-        counter: Option<usize>,
-        items: &'e Items,
-        body: &'e Node,
-        place: Place,
-    ) -> Found<Val<'e>> {
-        match items {
-            Items::Constants(constants) => {
-                for (at, constant) in constants.iter().enumerate() {
-                    if !self.turn(item, counter, constant.value(), at, body, place)? {
-                        break;
-                    }
-                }
-            }
-            Items::Range(ends, inclusive) => {
-                let (from, to) = (self.eval(&ends.0)?, self.eval(&ends.1)?);
-                let (Val::Int(from), Val::Int(to)) = (from, to) else {
-                    return self.no_function("..", &[from, to], place);
-                };
-                let end = if *inclusive { to.checked_add(1) } else { Some(to) };
-                // A range up to the largest integer ends by the bound on operations long before.
-                for (at, number) in (from..end.unwrap_or(i64::MAX)).enumerate() {
-                    if !self.turn(item, counter, Val::Int(number), at, body, place)? {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(Val::Unit)
-    }
-
-    /// One turn of a `for`; whether it goes on.
-    fn turn(
-        &mut self,
-        item: usize,
-        counter: Option<usize>,
-        value: Val<'e>,
-        at: usize,
-        body: &'e Node,
-        place: Place,
-    ) -> Found<bool> {
-        self.work(place)?;
-        self.set(item, value);
-        if let Some(counter) = counter {
-            self.set(counter, Val::Int(i64::try_from(at).unwrap_or(i64::MAX)));
-        }
-        match self.eval(body) {
-            Ok(_) | Err(Halt::Continue) => Ok(true),
-            Err(Halt::Break) => Ok(false),
-            Err(halt) => Err(halt),
-        }
-    }
-
-    fn call(&mut self, function: usize, args: &'e [(usize, Node)], place: Place) -> Found<Val<'e>> {
-        let Some(body) = self.functions.get(function) else { return Ok(Val::Unit) };
-        self.work(place)?;
-        if self.depth >= self.bounds.call_depth {
-            return self.fail("stack overflow".to_owned(), place);
-        }
-        let mut values = ArenaVec::with_capacity_in(args.len(), self.arena);
-        for (slot, arg) in args {
-            values.push((*slot, self.eval(arg)?));
-        }
-        let (outer, len) = (self.base, self.locals.len());
-        (self.base, self.depth) = (len, self.depth + 1);
-        self.locals.resize(len + body.locals, Val::Unit);
-        for (slot, value) in values {
-            self.set(slot, value);
-        }
-        let result = match self.eval(&body.node) {
-            Err(Halt::Return) => Ok(self.returned),
-            other => other,
-        };
-        self.locals.truncate(len);
-        (self.base, self.depth) = (outer, self.depth - 1);
-        result
-    }
-
     fn say(&mut self, verb: &'static Verb, args: &'e [Node], place: Place) -> Found<Val<'e>> {
         let mut given = Vec::with_capacity(args.len());
         for arg in args {
@@ -422,7 +304,7 @@ impl<'e> Frame<'e> {
     }
 
     /// Counts one operation.
-    fn work(&mut self, place: Place) -> Found<()> {
+    pub(super) fn work(&mut self, place: Place) -> Found<()> {
         self.operations += 1;
         if self.operations > self.bounds.operations {
             let most = self.bounds.operations;
@@ -459,7 +341,11 @@ impl<'e> Frame<'e> {
 
     fn unary(&mut self, how: Unary, of: Val<'e>, place: Place) -> Found<Val<'e>> {
         match (how, of) {
-            (Unary::Lower, Val::Text(text)) if text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) => Ok(of),
+            (Unary::Lower, Val::Text(text))
+                if text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) =>
+            {
+                Ok(of)
+            }
             (Unary::Lower, Val::Text(text)) if text.is_ascii() => {
                 let lower = self.arena.alloc_str(text);
                 lower.make_ascii_lowercase();
@@ -473,52 +359,6 @@ impl<'e> Frame<'e> {
                 Ok(None) => self.no_function(how.name(), &[of], place),
                 Err(message) => self.fail(message, place),
             },
-        }
-    }
-}
-
-impl<'e> Val<'e> {
-    fn of(value: &'e Value) -> Self {
-        match value {
-            Value::Bool(value) => Self::Bool(*value),
-            Value::Int(value) => Self::Int(*value),
-            Value::Float(value) => Self::Float(*value),
-            Value::Text(text) => Self::Text(text),
-            // Only `Named` reads tables.
-            Value::Table(_) => Self::Unit,
-        }
-    }
-
-    fn given(self) -> Given {
-        match self {
-            Self::Text(text) => Given::Text(text.into()),
-            Self::Int(number) => Given::Int(number),
-            Self::Float(number) => Given::Float(number),
-            Self::Bool(value) => Given::Bool(value),
-            Self::Unit => Given::Other("()"),
-        }
-    }
-
-    /// What the engine calls its type.
-    pub(super) fn type_name(self) -> &'static str {
-        match self {
-            Self::Unit => "()",
-            Self::Bool(_) => "bool",
-            Self::Int(_) => "i64",
-            Self::Float(_) => "f64",
-            Self::Text(_) => "string",
-        }
-    }
-}
-
-impl Constant {
-    pub(super) fn value(&self) -> Val<'_> {
-        match self {
-            Self::Unit => Val::Unit,
-            Self::Bool(value) => Val::Bool(*value),
-            Self::Int(value) => Val::Int(*value),
-            Self::Float(value) => Val::Float(*value),
-            Self::Text(text) => Val::Text(text),
         }
     }
 }
