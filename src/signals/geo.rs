@@ -42,7 +42,7 @@ pub(super) const SIGNALS: &[Signal] = &[
         Root::Request,
         "geo.usual",
         Kind::Float,
-        "the usual requests/s of this country; 0 until there is evidence",
+        "the usual requests/s of this country; the rate of now until there is half an hour of evidence",
         |facts, _| Value::float(facts.readings.country_usual()),
     ),
     Signal::property(
