@@ -317,7 +317,8 @@ fn without_watching_only_who_asks_gets_a_reload() {
 
 #[test]
 fn a_signal_reloads_and_the_log_says_how_it_went() {
-    let files = Setup::new().script("10-a", &adds(1)).write();
+    // Nothing else may reload first.
+    let files = Setup::new().section("reload", "watch = false").script("10-a", &adds(1)).write();
     let gate = Process::start(&files);
     let score = || {
         let mut client = Client::connect(gate.clients).unwrap();
