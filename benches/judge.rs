@@ -15,7 +15,7 @@ use riskgate::clock::Clock;
 use riskgate::facts::client::{Keyring, PeerAddr, Truncation, TrustedProxies};
 use riskgate::facts::forwarded::ForwardHeader;
 use riskgate::facts::request::{RequestHead, Scheme};
-use riskgate::pipeline::{self, Enquiry};
+use riskgate::pipeline::{self, Enquiry, Located};
 use riskgate::reload::sources::Sources;
 use riskgate::reload::{Build, Built};
 use riskgate::rules::sandbox::Bounds;
@@ -42,8 +42,10 @@ fn main() {
 fn judge(bencher: Bencher<'_, '_>, policy: &str) {
     let gate = Gate::with(policy);
     let request = parts("browser");
-    let context = gate.enrich(&request).context;
-    bencher.bench(|| pipeline::judge(&gate.snapshot, black_box(&context)));
+    gate.located(&request, |located| {
+        let context = pipeline::enrich(located);
+        bencher.bench(|| pipeline::judge(&gate.snapshot, black_box(&context)));
+    });
 }
 
 /// From the parsed head to the plan: identify, enrich, judge, plan, count.
@@ -62,11 +64,13 @@ fn whole(bencher: Bencher<'_, '_>, policy: &str, request: &str) {
     let gate = Gate::with(policy);
     let request = parts(request);
     bencher.bench(|| {
-        let enriched = gate.enrich(black_box(&request));
-        let judgement = pipeline::judge(&gate.snapshot, &enriched.context);
-        black_box(pipeline::plan(&gate.snapshot, &judgement.decision));
-        let now = gate.clock.now();
-        pipeline::count(&gate.snapshot, &enriched.subject, &judgement.decision, &gate.traffic, now);
+        gate.located(black_box(&request), |located| {
+            let context = pipeline::enrich(located);
+            let judgement = pipeline::judge(&gate.snapshot, &context);
+            black_box(pipeline::plan(&gate.snapshot, &judgement.decision));
+            let now = gate.clock.now();
+            pipeline::count(&gate.snapshot, located.subject(), &judgement.decision, &gate.traffic, now);
+        });
     });
 }
 
@@ -200,7 +204,7 @@ impl Gate {
         }
     }
 
-    fn enrich(&self, parts: &http::request::Parts) -> pipeline::Enriched {
+    fn located(&self, parts: &http::request::Parts, then: impl FnOnce(&Located<'_>)) {
         let head = RequestHead::read(parts, Scheme::Http);
         let peer = PeerAddr::new(Some(([127, 0, 0, 1], 4711).into()));
         let lines = head.headers().get_all("x-forwarded-for").iter().map(|line| line.as_bytes());
@@ -208,7 +212,7 @@ impl Gate {
         let client = ip.identify(Truncation::default(), &self.keys);
         let (route, now, secrets) = (RouteKey::named("default"), self.clock.now(), &self.setting.secrets);
         let enquiry = Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets };
-        pipeline::enrich(&self.snapshot, &enquiry, &self.traffic)
+        then(&pipeline::locate(&self.snapshot, &self.traffic, enquiry));
     }
 }
 

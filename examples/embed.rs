@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Reads the signal. It gets the parsed request and no full address, so it cannot leak one.
-fn tenant(facts: &Facts<'_>, _: &str) -> Value {
+fn tenant<'a>(facts: &Facts<'a>, _: &str) -> Value<'a> {
     Value::text(facts.head.host().split('.').next().unwrap_or(""))
 }
 

@@ -119,7 +119,7 @@ impl Snapshot {
     }
 
     /// The country that a judgement's inputs name.
-    pub fn country_of(&self, context: &RequestContext) -> CountryCode {
+    pub fn country_of(&self, context: &RequestContext<'_>) -> CountryCode {
         match context.value(self.country_signal, "") {
             Some(Value::Text(code)) => CountryCode::parse(&code).unwrap_or_default(),
             Some(Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Table(_)) | None => {
@@ -129,7 +129,7 @@ impl Snapshot {
     }
 
     /// The first hard list that a judgement's inputs name.
-    pub fn hard_list_of(&self, context: &RequestContext) -> Option<&str> {
+    pub fn hard_list_of(&self, context: &RequestContext<'_>) -> Option<&str> {
         self.hard_lists().find(|list| context.value(self.list_signal, list) == Some(Value::Bool(true)))
     }
 

@@ -12,15 +12,16 @@ use super::enforce::{Permit, Sentence, Unserved};
 use super::failure::Failure;
 use super::forward::Verdict;
 use super::identity::Caller;
-use super::refusal::Form;
 use super::upstream::Turn;
 use crate::decision::{Evaluation, Outcome};
-use crate::facts::request::RequestHead;
+use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::time::Now;
-use crate::pipeline::{Enriched, Judgement};
+use crate::pipeline::{Judgement, Located};
 use crate::record::DecisionRecord;
 use crate::routes::Route;
+use crate::signals::RequestContext;
 use crate::snapshot::Snapshot;
+use crate::traffic::Subject;
 
 /// One request and its answer.
 pub struct Exchange {
@@ -42,31 +43,32 @@ pub struct Judged {
     pub(super) id: Uuid,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) caller: Caller,
-    pub(super) enriched: Enriched,
+    pub(super) seen: Seen,
     pub(super) judgement: Judgement,
     pub(super) route: Option<Taken>,
-    pub(super) form: Form,
     pub(super) size: Option<u64>,
     pub(super) unfit: Option<Unserved>,
     pub(super) arrived: Now,
     pub(super) sentence: Option<Sentence>,
-    head: Head,
     judge: Duration,
     turn: Option<Turn>,
     from_origin: bool,
+}
+
+/// What is kept of a request's signals when its head is no longer looked at.
+pub(super) struct Seen {
+    /// Whom the request counts for.
+    pub(super) subject: Subject,
+    /// What the policy saw, as JSON.
+    signals: Vec<u8>,
+    /// What the policy saw, for scripts that look at the response too.
+    pub(super) observers: Option<RequestContext<'static>>,
 }
 
 /// The route that a request takes.
 pub(super) struct Taken {
     pub(super) name: Arc<str>,
     pub(super) upstream: usize,
-}
-
-/// What the record keeps of the head.
-struct Head {
-    method: String,
-    path: String,
-    host: String,
 }
 
 impl Exchange {
@@ -111,6 +113,18 @@ impl Exchange {
     }
 }
 
+/// Room for the signals of an ordinary request.
+const SIGNALS: usize = 512;
+
+impl Seen {
+    pub(super) fn of(located: &Located<'_>, context: &RequestContext<'_>) -> Self {
+        let mut signals = Vec::with_capacity(SIGNALS);
+        context.write_json(&mut signals);
+        let observers = located.policy().keep_for_observers(context);
+        Self { subject: *located.subject(), signals, observers }
+    }
+}
+
 impl Judged {
     pub(super) fn new(
         head: &RequestHead<'_>,
@@ -118,23 +132,17 @@ impl Judged {
         caller: Caller,
         arrived: Now,
         snapshot: Arc<Snapshot>,
-        enriched: Enriched,
+        seen: Seen,
         judgement: Judgement,
     ) -> Self {
         Self {
             id: id_at(arrived),
             route: route.map(|route| Taken { name: route.name().clone(), upstream: route.upstream() }),
-            form: Form::asked_by(head),
             size: head.size(),
             unfit: Unserved::of(head),
-            head: Head {
-                method: head.method().to_owned(),
-                path: head.path().to_owned(),
-                host: head.host().to_owned(),
-            },
             snapshot,
             caller,
-            enriched,
+            seen,
             judgement,
             arrived,
             sentence: None,
@@ -198,6 +206,7 @@ impl Judged {
         now: Now,
     ) -> DecisionRecord {
         let total = self.since(now);
+        let head = RequestHead::read(session.req_header(), Scheme::Http);
         let (limit, unserved) = match &self.sentence {
             Some(Sentence::Throttled { limit, .. }) => (Some(limit.clone()), None),
             Some(Sentence::Unserved(why)) => (None, Some(why.as_str())),
@@ -208,14 +217,17 @@ impl Judged {
             time: self.arrived.wall,
             generation: self.snapshot.generation(),
             route: self.route.map(|route| route.name),
-            method: self.head.method,
-            path: self.head.path,
-            host: self.head.host,
+            method: head.method().to_owned(),
+            path: head.path().to_owned(),
+            host: head.host().to_owned(),
             status: status(session, failure),
-            place: self.enriched.place,
+            place: self.seen.subject.place(),
             client: self.caller.client.pseudonym(),
             judgement: self.judgement,
-            context: self.enriched.context,
+            signals: serde_json::value::RawValue::from_string(
+                String::from_utf8(self.seen.signals).unwrap_or_default(),
+            )
+            .unwrap_or_default(),
             outcome: self.sentence.as_ref().map_or(Outcome::Blocked, Sentence::outcome),
             limit,
             fault: unserved.or_else(|| failure.map(Failure::as_str)),

@@ -36,7 +36,7 @@ use crate::reload::Live;
 use crate::routes::Routes;
 use crate::signals::Response;
 use drain::Drain;
-use exchange::{Exchange, Judged};
+use exchange::{Exchange, Judged, Seen};
 use failure::Failure;
 use forward::{Forwarding, Verdict};
 use refusal::DECISION_HEADER;
@@ -102,11 +102,13 @@ impl ProxyHttp for Gate {
             now,
             secrets: &caller.secrets,
         };
-        let enriched = pipeline::enrich(&snapshot, &enquiry, &self.traffic);
-        let judgement = pipeline::judge(&snapshot, &enriched.context);
-        pipeline::count(&snapshot, &enriched.subject, &judgement.decision, &self.traffic, now);
+        let located = pipeline::locate(&snapshot, &self.traffic, enquiry);
+        let context = pipeline::enrich(&located);
+        let judgement = pipeline::judge(&snapshot, &context);
+        pipeline::count(&snapshot, located.subject(), &judgement.decision, &self.traffic, now);
 
-        let judged = Judged::new(&head, route, caller, now, snapshot, enriched, judgement);
+        let seen = Seen::of(&located, &context);
+        let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
         let mut judged = judged.decided(self.clock.now());
         let answered = enforce::enforce(session, &mut judged, &self.traffic).await;
         exchange.keep(judged);
@@ -236,9 +238,7 @@ impl Gate {
         failure: Option<Failure>,
         now: crate::facts::time::Now,
     ) -> Evaluation {
-        if !judged.snapshot.policy().observes() {
-            return Evaluation::default();
-        }
+        let Some(context) = &judged.seen.observers else { return Evaluation::default() };
         let head = RequestHead::read(session.req_header(), Scheme::Http);
         let sent = session.response_written();
         let response = Response {
@@ -255,6 +255,6 @@ impl Gate {
             now,
             secrets: &judged.caller.secrets,
         };
-        pipeline::observe(&judged.snapshot, &judged.enriched, &observation)
+        pipeline::observe(&judged.snapshot, &judged.seen.subject, context, &observation)
     }
 }

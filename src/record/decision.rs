@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Entry;
@@ -15,7 +16,6 @@ use crate::facts::client::Pseudonym;
 use crate::facts::place::Place;
 use crate::facts::time::Wall;
 use crate::pipeline::Judgement;
-use crate::signals::RequestContext;
 use crate::snapshot::Generation;
 
 /// What is kept of one request.
@@ -43,7 +43,7 @@ pub struct DecisionRecord {
     /// What was judged.
     pub judgement: Judgement,
     /// What the policy saw.
-    pub context: RequestContext,
+    pub signals: Box<RawValue>,
     /// What happened.
     pub outcome: Outcome,
     /// The limit that turned it away, if one did.
@@ -85,7 +85,7 @@ struct Line<'a> {
     fault: Option<&'static str>,
     reasons: &'a [Reason],
     errors: Vec<ErrorLine<'a>>,
-    signals: &'a RequestContext,
+    signals: &'a RawValue,
     judge_us: u64,
     total_us: u64,
 }
@@ -133,7 +133,7 @@ impl Entry for Box<DecisionRecord> {
                     column: error.column,
                 })
                 .collect(),
-            signals: &self.context,
+            signals: &self.signals,
             judge_us: micros(self.judge),
             total_us: micros(self.total),
         };

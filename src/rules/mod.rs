@@ -15,6 +15,7 @@ pub mod sandbox;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,9 +64,27 @@ pub struct Policy {
     rule_sets: Vec<RuleSet>,
     needs: Arc<Needs>,
     response_needs: Arc<Needs>,
+    /// The slots of the request signals that observing rule sets read, if there are such rule sets.
+    observed_slots: Option<Box<[bool]>>,
     warnings: Vec<Problem>,
     counters: Vec<String>,
     bounds: Bounds,
+}
+
+/// What rule sets are asked about. The interpreter needs values of its own; they are made if it is asked.
+struct Asked<'a> {
+    context: &'a RequestContext<'a>,
+    owned: OnceCell<Arc<RequestContext<'static>>>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(context: &'a RequestContext<'a>) -> Self {
+        Self { context, owned: OnceCell::new() }
+    }
+
+    fn owned(&self) -> &Arc<RequestContext<'static>> {
+        self.owned.get_or_init(|| Arc::new(self.context.to_owned()))
+    }
 }
 
 /// How a script is run. Both ways mean the same.
@@ -119,9 +138,12 @@ impl Policy {
         let needs = |root| Arc::new(Needs::new(terms.vocabulary, root, keys.iter().cloned()));
         let (needs, response_needs) = (needs(Root::Request), needs(Root::Response));
         let rule_set = |(engine, parsed, checked)| RuleSet::new(engine, parsed, checked, terms, &needs);
-        let rule_sets = loaded.into_iter().map(rule_set).collect();
+        let rule_sets: Vec<RuleSet> = loaded.into_iter().map(rule_set).collect();
+        let observers = || rule_sets.iter().filter(|rule_set| rule_set.observes);
+        let read = observers().flat_map(|rule_set| &rule_set.keys).collect();
+        let observed_slots = observers().next().map(|_| needs.slots_of(&read));
         let (counters, bounds) = (terms.counters.to_vec(), terms.bounds);
-        Ok(Self { bindings, rule_sets, needs, response_needs, warnings, counters, bounds })
+        Ok(Self { bindings, rule_sets, needs, response_needs, observed_slots, warnings, counters, bounds })
     }
 
     /// The request signals that the policy reads.
@@ -140,15 +162,16 @@ impl Policy {
     }
 
     /// Asks every rule set, until one trusts the request.
-    pub fn evaluate(&self, context: &RequestContext) -> Evaluation {
+    pub fn evaluate(&self, context: &RequestContext<'_>) -> Evaluation {
         self.evaluate_by(Way::Compiled, context)
     }
 
     /// Asks every rule set in a certain way, which makes no difference but speed.
-    pub fn evaluate_by(&self, way: Way, context: &RequestContext) -> Evaluation {
+    pub fn evaluate_by(&self, way: Way, context: &RequestContext<'_>) -> Evaluation {
         let mut evaluation = Evaluation::default();
+        let asked = Asked::new(context);
         for rule_set in &self.rule_sets {
-            let outcome = rule_set.assess(self, way, context);
+            let outcome = rule_set.assess(self, way, &asked);
             let trusts = outcome.mode == Mode::Enforce && trusts(&outcome.spoken);
             evaluation.push(outcome);
             if trusts {
@@ -163,12 +186,18 @@ impl Policy {
         self.rule_sets.iter().any(|rule_set| rule_set.observes)
     }
 
+    /// What has to be kept of a request's signals for the rule sets that observe; `None` if none does.
+    pub fn keep_for_observers(&self, context: &RequestContext<'_>) -> Option<RequestContext<'static>> {
+        self.observed_slots.as_ref().map(|slots| context.kept(slots))
+    }
+
     /// Shows the response to every rule set that observes. Only counting comes out of it.
-    pub fn observe(&self, context: &RequestContext, facts: &Facts<'_>) -> Evaluation {
+    pub fn observe(&self, context: &RequestContext<'_>, facts: &Facts<'_>) -> Evaluation {
         let response = self.response_needs.read(facts);
+        let (context, response) = (Asked::new(context), Asked::new(&response));
         let mut evaluation = Evaluation::default();
         for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
-            evaluation.push(rule_set.observe(self, context, &response));
+            evaluation.push(rule_set.observe(self, &context, &response));
         }
         evaluation
     }
@@ -242,20 +271,20 @@ impl RuleSet {
         self.throttles.iter().map(|(reason, per)| (reason.as_str(), *per))
     }
 
-    fn assess(&self, policy: &Policy, way: Way, context: &RequestContext) -> RuleOutcome {
+    fn assess(&self, policy: &Policy, way: Way, asked: &Asked<'_>) -> RuleOutcome {
         if let (Way::Compiled, Ok(program)) = (way, &self.program) {
-            let spoken = program.assess(context, &policy.counters, &policy.bounds);
+            let spoken = program.assess(asked.context, &policy.counters, &policy.bounds);
             let spoken = spoken.map_or_else(Spoken::Failed, Spoken::Whole);
             return RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken };
         }
-        let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Assess);
+        let (request, voice) = policy.bindings.bind(Root::Request, asked.owned(), Phase::Assess);
         let ended = sandbox::call(&self.engine, &self.ast, "assess", (request, voice.clone()));
         self.outcome(ended, &voice)
     }
 
-    fn observe(&self, policy: &Policy, context: &RequestContext, response: &RequestContext) -> RuleOutcome {
-        let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Both);
-        let (response, _) = policy.bindings.bind(Root::Response, response, Phase::Both);
+    fn observe(&self, policy: &Policy, request: &Asked<'_>, response: &Asked<'_>) -> RuleOutcome {
+        let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Both);
+        let (response, _) = policy.bindings.bind(Root::Response, response.owned(), Phase::Both);
         let ended = sandbox::call(&self.engine, &self.ast, "observe", (request, response, voice.clone()));
         self.outcome(ended, &voice)
     }

@@ -99,6 +99,9 @@ pub enum Argument {
     Counter,
 }
 
+/// How a signal is read: from the facts and the argument, empty for a plain property, `*` for "all there are".
+pub type Read = for<'a> fn(&Facts<'a>, &str) -> Value<'a>;
+
 /// One signal: its name, type and meaning, and how it is read.
 #[derive(Clone, Copy)]
 pub struct Signal {
@@ -112,8 +115,8 @@ pub struct Signal {
     pub kind: Kind,
     /// What it means, with units. One line for the language reference.
     pub doc: &'static str,
-    /// Reads it. The text is the argument, empty for a plain property, `*` for "all there are".
-    pub read: fn(&Facts<'_>, &str) -> Value,
+    /// Reads it.
+    pub read: Read,
 }
 
 /// Every signal that scripts may read. A Rust user who embeds the gate may add own ones.
@@ -134,13 +137,7 @@ impl Root {
 
 impl Signal {
     /// A plain property: `req.method`.
-    pub const fn property(
-        root: Root,
-        name: &'static str,
-        kind: Kind,
-        doc: &'static str,
-        read: fn(&Facts<'_>, &str) -> Value,
-    ) -> Self {
+    pub const fn property(root: Root, name: &'static str, kind: Kind, doc: &'static str, read: Read) -> Self {
         Self { root, name, argument: None, kind, doc, read }
     }
 
@@ -151,7 +148,7 @@ impl Signal {
         argument: Argument,
         kind: Kind,
         doc: &'static str,
-        read: fn(&Facts<'_>, &str) -> Value,
+        read: Read,
     ) -> Self {
         Self { root, name, argument: Some(argument), kind, doc, read }
     }

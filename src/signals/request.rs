@@ -1,6 +1,6 @@
 //! Signals of the request head: method, host, path, headers, cookies, parameters.
 
-use super::{Argument, Facts, Kind, Root, Signal, Value};
+use super::{Argument, Facts, Kind, Read, Root, Signal, Value};
 
 /// At most this many bytes of names and values are kept when a script computes the name of what it reads.
 const MAX_TABLE_BYTES: usize = 8 * 1024;
@@ -28,7 +28,7 @@ pub(super) const SIGNALS: &[Signal] = &[
         "query",
         Kind::Text,
         "the query as sent, without `?`; values of secret parameters read as a pseudonym",
-        |facts, _| Value::text(&facts.secrets.query(facts.head.query())),
+        |facts, _| Value::text(facts.secrets.query(facts.head.query())),
     ),
     property("version", Kind::Text, "the HTTP version: `1.0`, `1.1` or `2`", |facts, _| {
         Value::text(facts.head.version())
@@ -70,26 +70,21 @@ pub(super) const SIGNALS: &[Signal] = &[
     ),
 ];
 
-const fn property(
-    name: &'static str,
-    kind: Kind,
-    doc: &'static str,
-    read: fn(&Facts<'_>, &str) -> Value,
-) -> Signal {
+const fn property(name: &'static str, kind: Kind, doc: &'static str, read: Read) -> Signal {
     Signal::property(Root::Request, name, kind, doc, read)
 }
 
-fn header(facts: &Facts<'_>, name: &str) -> Value {
+fn header<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
     if name == "*" {
         return bounded(facts.head.headers().keys().map(|name| {
             let name = name.as_str();
             (name.to_owned(), facts.secrets.header(name, facts.head.header(name)).into_owned())
         }));
     }
-    Value::text(&facts.secrets.header(name, facts.head.header(name)))
+    Value::text(facts.secrets.header(name, facts.head.header(name)))
 }
 
-fn has_header(facts: &Facts<'_>, name: &str) -> Value {
+fn has_header<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
     if name == "*" {
         let names = facts.head.headers().keys();
         return Value::table(names.map(|name| (name.as_str().to_owned(), Value::Bool(true))));
@@ -97,7 +92,7 @@ fn has_header(facts: &Facts<'_>, name: &str) -> Value {
     Value::Bool(facts.head.has_header(name))
 }
 
-fn cookie(facts: &Facts<'_>, name: &str) -> Value {
+fn cookie<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
     if name == "*" {
         return bounded(
             facts
@@ -107,10 +102,10 @@ fn cookie(facts: &Facts<'_>, name: &str) -> Value {
         );
     }
     let found = facts.head.cookies().find(|(candidate, _)| *candidate == name);
-    Value::text(&found.map_or_else(Default::default, |(_, value)| facts.secrets.cookie(name, value)))
+    Value::text(found.map_or_else(Default::default, |(_, value)| facts.secrets.cookie(name, value)))
 }
 
-fn param(facts: &Facts<'_>, name: &str) -> Value {
+fn param<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
     if name == "*" {
         return bounded(facts.head.params().map(|(name, value)| {
             let value = facts.secrets.parameter(&name, value).into_owned();
@@ -118,10 +113,10 @@ fn param(facts: &Facts<'_>, name: &str) -> Value {
         }));
     }
     let found = facts.head.params().find(|(candidate, _)| candidate == name);
-    Value::text(&found.map_or_else(Default::default, |(_, value)| facts.secrets.parameter(name, value)))
+    Value::text(found.map_or_else(Default::default, |(_, value)| facts.secrets.parameter(name, value)))
 }
 
-fn bounded(entries: impl Iterator<Item = (String, String)>) -> Value {
+fn bounded(entries: impl Iterator<Item = (String, String)>) -> Value<'static> {
     let mut room = MAX_TABLE_BYTES;
     let fits = entries.take_while(|(name, value)| {
         let size = name.len() + value.len();
@@ -129,5 +124,5 @@ fn bounded(entries: impl Iterator<Item = (String, String)>) -> Value {
         room = room.saturating_sub(size);
         fits
     });
-    Value::table(fits.map(|(name, value)| (name, Value::text(&value))))
+    Value::table(fits.map(|(name, value)| (name, Value::text(value))))
 }

@@ -1,5 +1,7 @@
 //! Signals of the response, for `observe`. Before there is a response they are empty.
 
+use std::borrow::Cow;
+
 use super::{Argument, Facts, Kind, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
@@ -37,18 +39,18 @@ pub(super) const SIGNALS: &[Signal] = &[
     ),
 ];
 
-fn header(facts: &Facts<'_>, name: &str) -> Value {
+fn header<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
     let Some(headers) = facts.response.and_then(|response| response.headers) else {
         return Kind::Text.empty();
     };
     let read = |name: &str| match headers.get(name) {
-        Some(value) => facts.secrets.header(name, String::from_utf8_lossy(value.as_bytes())).into_owned(),
-        None => String::new(),
+        Some(value) => facts.secrets.header(name, String::from_utf8_lossy(value.as_bytes())),
+        None => Cow::Borrowed(""),
     };
     if name == "*" {
         return Value::table(
-            headers.keys().map(|name| (name.to_string(), Value::text(&read(name.as_str())))),
+            headers.keys().map(|name| (name.to_string(), Value::text(read(name.as_str())).into_owned())),
         );
     }
-    Value::text(&read(name))
+    Value::text(read(name))
 }

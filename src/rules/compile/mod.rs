@@ -60,7 +60,7 @@ impl Program {
     /// Judges a request.
     pub(super) fn assess(
         &self,
-        context: &RequestContext,
+        context: &RequestContext<'_>,
         counters: &[String],
         bounds: &Bounds,
     ) -> Result<Vec<Say>, ScriptError> {
@@ -81,7 +81,7 @@ impl Program {
 
     fn run(
         &self,
-        context: &RequestContext,
+        context: &RequestContext<'_>,
         counters: &[String],
         bounds: &Bounds,
         arena: &Bump,

@@ -31,7 +31,7 @@ pub(super) enum Halt {
 /// What a script sees of the world, and what it has said.
 pub(super) struct Frame<'e> {
     pub(super) functions: &'e [Body],
-    pub(super) request: &'e RequestContext,
+    pub(super) request: &'e RequestContext<'e>,
     pub(super) counters: &'e [String],
     pub(super) bounds: &'e Bounds,
     pub(super) arena: &'e Bump,
@@ -119,7 +119,7 @@ impl<'e> Frame<'e> {
         match node {
             Node::Constant(constant) => Ok(constant.value()),
             Node::Local(slot) => Ok(self.locals.get(self.base + slot).copied().unwrap_or(Val::Unit)),
-            Node::Signal(slot) => Ok(self.request.slot(*slot).map_or(Val::Unit, Val::of)),
+            Node::Signal(slot) => Ok(self.request.values().get(*slot).map_or(Val::Unit, Val::of)),
             Node::Named { signal, lower, name } => self.named(*signal, *lower, name),
             Node::Not(_)
             | Node::And(_)

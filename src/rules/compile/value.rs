@@ -15,7 +15,7 @@ pub(super) enum Val<'e> {
 }
 
 impl<'e> Val<'e> {
-    pub(super) fn of(value: &'e Value) -> Self {
+    pub(super) fn of(value: &'e Value<'_>) -> Self {
         match value {
             Value::Bool(value) => Self::Bool(*value),
             Value::Int(value) => Self::Int(*value),
