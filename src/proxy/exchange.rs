@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use pingora::proxy::Session;
 use uuid::Uuid;
 
@@ -41,6 +42,8 @@ enum Phase {
 /// A judged request.
 pub struct Judged {
     pub(super) id: Uuid,
+    /// The id as a header's value.
+    pub(super) id_text: HeaderValue,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) caller: Caller,
     pub(super) seen: Seen,
@@ -135,8 +138,10 @@ impl Judged {
         seen: Seen,
         judgement: Judgement,
     ) -> Self {
+        let id = id_at(arrived);
         Self {
-            id: id_at(arrived),
+            id,
+            id_text: header_value(id),
             route: route.map(|route| Taken { name: route.name().clone(), upstream: route.upstream() }),
             size: head.size(),
             unfit: Unserved::of(head),
@@ -181,20 +186,9 @@ impl Judged {
         }
     }
 
-    /// Calls `write` with what the origin is told.
-    pub(super) fn with_verdict<T>(&self, write: impl FnOnce(&Verdict<'_>) -> T) -> T {
-        let decision = &self.judgement.decision;
-        let counted = decision.reasons().iter().filter(|reason| !reason.observed);
-        let reasons: Vec<&str> = counted.map(|reason| reason.reason.as_str()).collect();
-        let tags: Vec<(&str, &str)> =
-            decision.tags().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        write(&Verdict {
-            score: decision.score().value(),
-            level: decision.level().as_str(),
-            reasons: &reasons,
-            decision: self.id,
-            tags: &tags,
-        })
+    /// What the origin is told.
+    pub(super) fn verdict(&self) -> Verdict<'_> {
+        Verdict { decision: &self.judgement.decision, id: &self.id_text }
     }
 
     /// What is kept of it.
@@ -242,6 +236,12 @@ impl Judged {
 pub(super) fn status(session: &Session, failure: Option<Failure>) -> u16 {
     let sent = session.response_written().map(|response| response.status.as_u16());
     sent.or_else(|| failure.map(Failure::recorded_status)).unwrap_or(0)
+}
+
+fn header_value(id: Uuid) -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    // Hexadecimal digits and hyphens are fit for a header.
+    HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut text)).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// A UUIDv7: the moment in milliseconds, and random bits.

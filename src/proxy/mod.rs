@@ -38,7 +38,7 @@ use crate::signals::Response;
 use drain::Drain;
 use exchange::{Exchange, Judged, Seen};
 use failure::Failure;
-use forward::{Forwarding, Verdict};
+use forward::Forwarding;
 use refusal::DECISION_HEADER;
 use upstream::Upstream;
 
@@ -153,7 +153,7 @@ impl ProxyHttp for Gate {
         let node = self.identity.node(&judged.caller);
         let header = self.identity.header();
         Forwarding { header, node: node.as_deref(), scheme: Scheme::Http }.write(request)?;
-        judged.with_verdict(|verdict: &Verdict<'_>| verdict.write(request))
+        judged.verdict().write(request)
     }
 
     async fn response_filter(
@@ -165,7 +165,7 @@ impl ProxyHttp for Gate {
         match exchange.judged_mut() {
             Some(judged) => {
                 judged.answered_by_origin();
-                response.insert_header(DECISION_HEADER, judged.id.to_string())
+                response.insert_header(DECISION_HEADER, &judged.id_text)
             }
             None => Ok(()),
         }
