@@ -36,7 +36,7 @@ use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
 use build::Builder;
 use parts::{Parts, Upstreams};
-use services::{Housekeeping, Reloading};
+use services::{Housekeeping, Reloading, early_hangup};
 
 /// What every command needs.
 pub struct Loaded {
@@ -151,6 +151,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         key_rotation: config.privacy.key_rotation,
         requests,
         signals: manner.signals,
+        early_hangup: early_hangup(manner.signals),
     };
     ready.add_services(keep_up, housekeeping);
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };

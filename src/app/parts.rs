@@ -1,6 +1,5 @@
 //! From configuration to the parts of a gate: each function makes one, and says what is wrong with it.
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,7 +66,7 @@ pub fn traffic_settings(config: &Config) -> Result<TrafficSettings, TrafficError
 
 /// Which values are shown as pseudonyms.
 pub(super) fn secret_names(config: &Config) -> Names {
-    let set = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect::<HashSet<_>>();
+    let set = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect();
     Names {
         headers: set(&config.privacy.secret_headers),
         parameters: set(&config.privacy.secret_params),
@@ -92,6 +91,7 @@ fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
         trusted: config.client.trusted_proxies(),
         header: config.client.header,
         forward: config.client.forward,
+        verdict: config.client.verdict.clone(),
         truncation: config.privacy.truncation,
     };
     Ok(Identity::new(settings, secret_names(config), random_keys()?))

@@ -15,6 +15,7 @@ use super::forward::Verdict;
 use super::identity::Caller;
 use super::upstream::Turn;
 use crate::decision::{Evaluation, Outcome};
+use crate::facts::forwarded::Tell;
 use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::time::Now;
 use crate::pipeline::{Judgement, Located};
@@ -187,8 +188,8 @@ impl Judged {
     }
 
     /// What the origin is told.
-    pub(super) fn verdict(&self) -> Verdict<'_> {
-        Verdict { decision: &self.judgement.decision, id: &self.id_text }
+    pub(super) fn verdict<'a>(&'a self, tell: &'a [Tell]) -> Verdict<'a> {
+        Verdict { decision: &self.judgement.decision, id: &self.id_text, tell }
     }
 
     /// What is kept of it.

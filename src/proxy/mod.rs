@@ -153,7 +153,7 @@ impl ProxyHttp for Gate {
         let node = self.identity.node(&judged.caller);
         let header = self.identity.header();
         Forwarding { header, node: node.as_deref(), scheme: Scheme::Http }.write(request)?;
-        judged.verdict().write(request)
+        judged.verdict(self.identity.verdict()).write(request)
     }
 
     async fn response_filter(

@@ -30,6 +30,6 @@ pub(super) const SIGNALS: &[Signal] = &[
         Argument::List,
         Kind::Bool,
         "whether the client's address is on the list of that name in `[lists]`",
-        |facts, list| Value::Bool(facts.readings.listed(list)),
+        |facts, list| Value::Bool(facts.readings.listed(list.as_str())),
     ),
 ];

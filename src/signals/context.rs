@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Facts, Root, Signal, Value, Vocabulary};
+use super::{Facts, Name, Root, Signal, Value, Vocabulary};
 
 /// One signal with its argument, as a policy names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,8 @@ pub struct Key {
 pub struct Needs {
     signals: Vec<Signal>,
     keys: Vec<Key>,
+    /// What the arguments of the keys name.
+    names: Vec<Name>,
     /// For each key its name as a JSON member: `"geo.country":`.
     members: Vec<Box<[u8]>>,
     /// For each signal of the vocabulary the range of `keys` that name it.
@@ -61,7 +63,9 @@ impl Needs {
             (start, keys.partition_point(|key| key.signal <= index))
         };
         let ranges = (0..signals.len()).map(range).collect();
-        let named = Self { signals, keys, members: Vec::new(), ranges };
+        let argument = |key: &Key| signals.get(key.signal).and_then(|signal| signal.argument);
+        let names = keys.iter().map(|key| Name::new(argument(key), &key.argument)).collect();
+        let named = Self { signals, keys, names, members: Vec::new(), ranges };
         let members = named.names().map(|name| member(&name)).collect();
         Self { members, ..named }
     }
@@ -99,10 +103,10 @@ impl Needs {
 
     /// Reads every need.
     pub fn read<'a>(self: &Arc<Self>, facts: &Facts<'a>) -> RequestContext<'a> {
-        let value =
-            |key: &Key| self.signals.get(key.signal).map(|signal| (signal.read)(facts, &key.argument));
         let mut values = Vec::with_capacity(self.keys.len());
-        values.extend(self.keys.iter().filter_map(value));
+        for (key, name) in self.keys.iter().zip(&self.names) {
+            values.extend(self.signals.get(key.signal).map(|signal| (signal.read)(facts, name)));
+        }
         RequestContext { needs: Arc::clone(self), values }
     }
 

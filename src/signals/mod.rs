@@ -9,6 +9,7 @@ mod client;
 pub mod context;
 mod count;
 mod geo;
+pub mod name;
 mod request;
 mod response;
 pub mod secrets;
@@ -17,6 +18,7 @@ mod tls;
 pub mod value;
 
 pub use context::{Key, Needs, RequestContext};
+pub use name::Name;
 pub use secrets::Secrets;
 pub use value::{Kind, Text, Value};
 
@@ -99,8 +101,8 @@ pub enum Argument {
     Counter,
 }
 
-/// How a signal is read: from the facts and the argument, empty for a plain property, `*` for "all there are".
-pub type Read = for<'a> fn(&Facts<'a>, &str) -> Value<'a>;
+/// How a signal is read: from the facts and what its argument names.
+pub type Read = for<'a> fn(&Facts<'a>, &Name) -> Value<'a>;
 
 /// One signal: its name, type and meaning, and how it is read.
 #[derive(Clone, Copy)]

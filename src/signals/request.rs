@@ -1,6 +1,8 @@
 //! Signals of the request head: method, host, path, headers, cookies, parameters.
 
-use super::{Argument, Facts, Kind, Read, Root, Signal, Value};
+use std::borrow::Cow;
+
+use super::{Argument, Facts, Kind, Name, Read, Root, Signal, Value};
 
 /// At most this many bytes of names and values are kept when a script computes the name of what it reads.
 const MAX_TABLE_BYTES: usize = 8 * 1024;
@@ -74,26 +76,27 @@ const fn property(name: &'static str, kind: Kind, doc: &'static str, read: Read)
     Signal::property(Root::Request, name, kind, doc, read)
 }
 
-fn header<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
-    if name == "*" {
+fn header<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
+    if name.is_all() {
         return bounded(facts.head.headers().keys().map(|name| {
-            let name = name.as_str();
-            (name.to_owned(), facts.secrets.header(name, facts.head.header(name)).into_owned())
+            let value = facts.secrets.header(name.as_str(), facts.head.header(name));
+            (name.as_str().to_owned(), value.into_owned())
         }));
     }
-    Value::text(facts.secrets.header(name, facts.head.header(name)))
+    let value = name.header().map_or(Cow::Borrowed(""), |name| facts.head.header(name));
+    Value::text(facts.secrets.header(name.as_str(), value))
 }
 
-fn has_header<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
-    if name == "*" {
+fn has_header<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
+    if name.is_all() {
         let names = facts.head.headers().keys();
         return Value::table(names.map(|name| (name.as_str().to_owned(), Value::Bool(true))));
     }
-    Value::Bool(facts.head.has_header(name))
+    Value::Bool(name.header().is_some_and(|name| facts.head.has_header(name)))
 }
 
-fn cookie<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
-    if name == "*" {
+fn cookie<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
+    if name.is_all() {
         return bounded(
             facts
                 .head
@@ -101,19 +104,21 @@ fn cookie<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
                 .map(|(name, value)| (name.to_owned(), facts.secrets.cookie(name, value).into_owned())),
         );
     }
-    let found = facts.head.cookies().find(|(candidate, _)| *candidate == name);
-    Value::text(found.map_or_else(Default::default, |(_, value)| facts.secrets.cookie(name, value)))
+    let found = facts.head.cookies().find(|(candidate, _)| *candidate == name.as_str());
+    Value::text(found.map_or_else(Default::default, |(_, value)| facts.secrets.cookie(name.as_str(), value)))
 }
 
-fn param<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
-    if name == "*" {
+fn param<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
+    if name.is_all() {
         return bounded(facts.head.params().map(|(name, value)| {
             let value = facts.secrets.parameter(&name, value).into_owned();
             (name.into_owned(), value)
         }));
     }
-    let found = facts.head.params().find(|(candidate, _)| candidate == name);
-    Value::text(found.map_or_else(Default::default, |(_, value)| facts.secrets.parameter(name, value)))
+    let found = facts.head.params().find(|(candidate, _)| candidate == name.as_str());
+    Value::text(
+        found.map_or_else(Default::default, |(_, value)| facts.secrets.parameter(name.as_str(), value)),
+    )
 }
 
 fn bounded(entries: impl Iterator<Item = (String, String)>) -> Value<'static> {

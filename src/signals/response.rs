@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Argument, Facts, Kind, Root, Signal, Value};
+use http::HeaderName;
+
+use super::{Argument, Facts, Kind, Name, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -39,18 +41,18 @@ pub(super) const SIGNALS: &[Signal] = &[
     ),
 ];
 
-fn header<'a>(facts: &Facts<'a>, name: &str) -> Value<'a> {
+fn header<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
     let Some(headers) = facts.response.and_then(|response| response.headers) else {
         return Kind::Text.empty();
     };
-    let read = |name: &str| match headers.get(name) {
-        Some(value) => facts.secrets.header(name, String::from_utf8_lossy(value.as_bytes())),
+    let read = |name: &HeaderName| match headers.get(name) {
+        Some(value) => facts.secrets.header(name.as_str(), String::from_utf8_lossy(value.as_bytes())),
         None => Cow::Borrowed(""),
     };
-    if name == "*" {
+    if name.is_all() {
         return Value::table(
-            headers.keys().map(|name| (name.to_string(), Value::text(read(name.as_str())).into_owned())),
+            headers.keys().map(|name| (name.to_string(), Value::text(read(name)).into_owned())),
         );
     }
-    Value::text(read(name))
+    name.header().map_or(Value::text(""), |name| Value::text(read(name)))
 }

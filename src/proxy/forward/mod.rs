@@ -12,7 +12,7 @@ use pingora::http::RequestHeader;
 use super::refusal::DECISION_HEADER;
 use crate::decision::{Decision, Reason};
 use crate::facts::address_headers::{hyphenated, tells_address};
-use crate::facts::forwarded::ForwardHeader;
+use crate::facts::forwarded::{ForwardHeader, Tell};
 use crate::facts::request::Scheme;
 
 /// Everything that starts like this is ours to say.
@@ -43,6 +43,8 @@ pub struct Verdict<'a> {
     pub decision: &'a Decision,
     /// The decision's id.
     pub id: &'a HeaderValue,
+    /// Which of it the origin is told.
+    pub tell: &'a [Tell],
 }
 
 /// Removes what a client might have made up: our own headers, in any spelling, and all that name an address,
@@ -110,12 +112,19 @@ impl Verdict<'_> {
     /// Writes our headers. Call [`strip_claims`] first.
     pub fn write(&self, header: &mut RequestHeader) -> pingora::Result<()> {
         let decision = self.decision;
-        header.insert_header("riskgate-score", HeaderValue::from(u16::from(decision.score().value())))?;
-        header.insert_header("riskgate-level", HeaderValue::from_static(decision.level().as_str()))?;
-        if let Some(reasons) = listed(decision.reasons()) {
-            header.insert_header("riskgate-reasons", reasons)?;
+        for tell in self.tell {
+            let (name, value) = match tell {
+                Tell::Score => {
+                    ("riskgate-score", Some(HeaderValue::from(u16::from(decision.score().value()))))
+                }
+                Tell::Level => ("riskgate-level", Some(HeaderValue::from_static(decision.level().as_str()))),
+                Tell::Reasons => ("riskgate-reasons", listed(decision.reasons())),
+                Tell::Decision => (DECISION_HEADER, Some(self.id.clone())),
+            };
+            if let Some(value) = value {
+                header.insert_header(name, value)?;
+            }
         }
-        header.insert_header(DECISION_HEADER, self.id)?;
         for (name, said) in decision.tags().iter().filter(|(name, _)| is_tag_name(name)) {
             let name = HeaderName::try_from(format!("{TAG_PREFIX}{name}"));
             header.insert_header(name.map_err(|_| invalid_name())?, value(said))?;

@@ -105,9 +105,19 @@ fn verdict(reasons: &[&str], tags: &[(&str, &str)]) -> RequestHeader {
     let mut rulebook = Rulebook::default();
     assert!(rulebook.levels.begin(Level::High, 70, LevelAction::Allow));
     let decision = rulebook.decide(&evaluation, CountryCode::UNKNOWN, None);
-    let mut header = header(&[]);
-    Verdict { decision: &decision, id: &HeaderValue::from_static("the-id") }.write(&mut header).unwrap();
+    let tell = [Tell::Score, Tell::Level, Tell::Reasons, Tell::Decision];
+    let (id, mut header) = (HeaderValue::from_static("the-id"), header(&[]));
+    Verdict { decision: &decision, id: &id, tell: &tell }.write(&mut header).unwrap();
     header
+}
+
+#[test]
+fn the_origin_is_told_only_what_it_shall_know() {
+    let decision = Rulebook::default().decide(&Evaluation::default(), CountryCode::UNKNOWN, None);
+    let (id, mut header) = (HeaderValue::from_static("the-id"), header(&[]));
+    Verdict { decision: &decision, id: &id, tell: &[Tell::Score] }.write(&mut header).unwrap();
+    assert_eq!(field(&header, "riskgate-score"), Some("0"));
+    assert_eq!(header.headers.len(), 1);
 }
 
 #[test]
