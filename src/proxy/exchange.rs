@@ -16,7 +16,7 @@ use super::identity::Caller;
 use super::upstream::Turn;
 use crate::decision::{Evaluation, Outcome};
 use crate::facts::forwarded::Tell;
-use crate::facts::request::{RequestHead, Scheme};
+use crate::facts::request::RequestHead;
 use crate::facts::time::Now;
 use crate::pipeline::{Judgement, Located};
 use crate::record::DecisionRecord;
@@ -109,9 +109,9 @@ impl Exchange {
     }
 
     /// Ends the exchange; the judgement is handed out once.
-    pub(super) fn finish(&mut self) -> Option<Judged> {
+    pub(super) fn finish(&mut self) -> Option<Box<Judged>> {
         match std::mem::replace(&mut self.phase, Phase::Recorded) {
-            Phase::Judged(judged) => Some(*judged),
+            Phase::Judged(judged) => Some(judged),
             Phase::Arrived | Phase::Recorded => None,
         }
     }
@@ -193,17 +193,16 @@ impl Judged {
     }
 
     /// What is kept of it.
-    pub(super) fn into_record(
-        self,
-        session: &Session,
+    pub(super) fn record<'a>(
+        &'a self,
+        head: &'a RequestHead<'_>,
+        status: u16,
         failure: Option<Failure>,
-        observed: Evaluation,
+        observed: &'a Evaluation,
         now: Now,
-    ) -> DecisionRecord {
-        let total = self.since(now);
-        let head = RequestHead::read(session.req_header(), Scheme::Http);
+    ) -> DecisionRecord<'a> {
         let (limit, unserved) = match &self.sentence {
-            Some(Sentence::Throttled { limit, .. }) => (Some(limit.clone()), None),
+            Some(Sentence::Throttled { limit, .. }) => (Some(limit.as_str()), None),
             Some(Sentence::Unserved(why)) => (None, Some(why.as_str())),
             Some(Sentence::Pass(_) | Sentence::Blocked) | None => (None, None),
         };
@@ -211,24 +210,22 @@ impl Judged {
             id: self.id,
             time: self.arrived.wall,
             generation: self.snapshot.generation(),
-            route: self.route.map(|route| route.name),
-            method: head.method().to_owned(),
-            path: head.path().to_owned(),
-            host: head.host().to_owned(),
-            status: status(session, failure),
+            route: self.route.as_ref().map(|route| &*route.name),
+            method: head.method(),
+            path: head.path(),
+            host: head.host(),
+            status,
             place: self.seen.subject.place(),
             client: self.caller.client.pseudonym(),
-            judgement: self.judgement,
-            signals: serde_json::value::RawValue::from_string(
-                String::from_utf8(self.seen.signals).unwrap_or_default(),
-            )
-            .unwrap_or_default(),
+            decision: &self.judgement.decision,
+            evaluation: &self.judgement.evaluation,
+            observed,
+            signals: &self.seen.signals,
             outcome: self.sentence.as_ref().map_or(Outcome::Blocked, Sentence::outcome),
             limit,
             fault: unserved.or_else(|| failure.map(Failure::as_str)),
-            observed,
             judge: self.judge,
-            total,
+            total: self.since(now),
         }
     }
 }
