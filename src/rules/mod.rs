@@ -22,7 +22,7 @@ use std::sync::Arc;
 use rhai::{AST, Engine};
 
 use crate::actions::{Phase, Say};
-use crate::decision::{Evaluation, Mode, RuleOutcome, Spoken};
+use crate::decision::{Evaluation, Mode, Spoken};
 use crate::facts::problem::{Problem, nearest};
 use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
 use crate::traffic::Per;
@@ -148,9 +148,9 @@ impl Policy {
     pub fn evaluate_by(&self, way: Way, context: &RequestContext) -> Evaluation {
         let mut evaluation = Evaluation::default();
         for rule_set in &self.rule_sets {
-            let outcome = rule_set.assess(self, way, context);
-            let trusts = outcome.mode == Mode::Enforce && trusts(&outcome.spoken);
-            evaluation.push(outcome);
+            let spoken = rule_set.assess(self, way, context);
+            let trusts = rule_set.mode == Mode::Enforce && trusts(&spoken);
+            evaluation.hear(&rule_set.name, rule_set.mode, spoken);
             if trusts {
                 break;
             }
@@ -168,7 +168,7 @@ impl Policy {
         let response = self.response_needs.read(facts);
         let mut evaluation = Evaluation::default();
         for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
-            evaluation.push(rule_set.observe(self, context, &response));
+            evaluation.hear(&rule_set.name, rule_set.mode, rule_set.observe(self, context, &response));
         }
         evaluation
     }
@@ -242,30 +242,28 @@ impl RuleSet {
         self.throttles.iter().map(|(reason, per)| (reason.as_str(), *per))
     }
 
-    fn assess(&self, policy: &Policy, way: Way, context: &RequestContext) -> RuleOutcome {
+    fn assess(&self, policy: &Policy, way: Way, context: &RequestContext) -> Spoken {
         if let (Way::Compiled, Ok(program)) = (way, &self.program) {
             let spoken = program.assess(context, &policy.counters, &policy.bounds);
-            let spoken = spoken.map_or_else(Spoken::Failed, Spoken::Whole);
-            return RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken };
+            return spoken.map_or_else(Spoken::Failed, Spoken::Whole);
         }
         let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Assess);
         let ended = sandbox::call(&self.engine, &self.ast, "assess", (request, voice.clone()));
-        self.outcome(ended, &voice)
+        spoken(ended, &voice)
     }
 
-    fn observe(&self, policy: &Policy, context: &RequestContext, response: &RequestContext) -> RuleOutcome {
+    fn observe(&self, policy: &Policy, context: &RequestContext, response: &RequestContext) -> Spoken {
         let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Both);
         let (response, _) = policy.bindings.bind(Root::Response, response, Phase::Both);
         let ended = sandbox::call(&self.engine, &self.ast, "observe", (request, response, voice.clone()));
-        self.outcome(ended, &voice)
+        spoken(ended, &voice)
     }
+}
 
-    fn outcome(&self, ended: Result<(), crate::decision::ScriptError>, voice: &Voice) -> RuleOutcome {
-        let spoken = match ended {
-            Ok(()) => Spoken::Whole(voice.said()),
-            Err(error) => Spoken::Failed(error),
-        };
-        RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken }
+fn spoken(ended: Result<(), crate::decision::ScriptError>, voice: &Voice) -> Spoken {
+    match ended {
+        Ok(()) => Spoken::Whole(voice.said()),
+        Err(error) => Spoken::Failed(error),
     }
 }
 
