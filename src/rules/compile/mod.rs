@@ -5,14 +5,18 @@
 
 mod branches;
 mod calls;
+mod condition;
 mod flow;
+mod known;
 mod lower;
 mod merge;
+mod names;
 mod node;
 mod operators;
 #[cfg(test)]
 mod oracle;
 mod run;
+mod search;
 mod value;
 
 use std::cell::RefCell;
@@ -26,14 +30,17 @@ use crate::decision::ScriptError;
 use crate::signals::{Needs, RequestContext, Root, Vocabulary};
 pub(super) use lower::Kept;
 use lower::{Lowering, Passed};
-use node::Body;
+use node::{Body, Source};
 use run::{Frame, Halt, Val};
+use search::{Finding, Search};
 
 /// A compiled script.
 #[derive(Debug)]
 pub(super) struct Program {
     functions: Box<[Body]>,
     assess: usize,
+    sources: Box<[Source]>,
+    searches: Box<[Search]>,
 }
 
 /// What texts a program makes live here until the call ends.
@@ -53,7 +60,9 @@ pub(super) fn compile(parsed: &Parsed<'_>, vocabulary: &Vocabulary, needs: &Need
     let passed = [Passed::Object(Root::Request, ""), Passed::Risk(Phase::Assess)];
     let assess = lowering.function(assess, &passed)?;
     let functions: Option<Box<[Body]>> = lowering.bodies.into_iter().collect();
-    Ok(Program { functions: functions.ok_or_else(nothing)?, assess })
+    let searches = lowering.sought.iter().map(|sought| Search::new(&sought.needles)).collect();
+    let sources = lowering.sources.into();
+    Ok(Program { functions: functions.ok_or_else(nothing)?, assess, sources, searches })
 }
 
 impl Program {
@@ -88,11 +97,13 @@ impl Program {
     ) -> Result<Vec<Say>, ScriptError> {
         let Some(body) = self.functions.get(self.assess) else { return Ok(Vec::new()) };
         let mut frame = Frame {
-            functions: &self.functions,
+            program: self,
             request: context,
             counters,
             bounds,
             arena,
+            signals: bumpalo::vec![in arena; None; self.sources.len()],
+            findings: bumpalo::vec![in arena; Finding::default(); self.searches.len()],
             locals: bumpalo::vec![in arena; Val::Unit; body.locals],
             base: 0,
             depth: 0,
@@ -101,8 +112,8 @@ impl Program {
             said: Vec::new(),
             error: None,
         };
-        match frame.eval(&body.node) {
-            Ok(_) | Err(Halt::Return | Halt::Allowed | Halt::Break | Halt::Continue) => Ok(frame.said),
+        match frame.run(&body.node) {
+            Ok(()) | Err(Halt::Return | Halt::Allowed | Halt::Break | Halt::Continue) => Ok(frame.said),
             Err(Halt::Failed) => Err(frame.error.unwrap_or_default()),
         }
     }

@@ -9,7 +9,7 @@ use super::run::Val;
 /// Compares two values. Values of types that cannot be compared are unequal, and neither is less.
 pub(super) fn compare(how: Comparison, left: Val<'_>, right: Val<'_>) -> bool {
     match (left, right) {
-        (Val::Int(left), Val::Int(right)) => order(how, left.cmp(&right)),
+        (Val::Int(left), Val::Int(right)) => integers_compare(how, left, right),
         (Val::Text(left), Val::Text(right)) => order(how, left.cmp(right)),
         (Val::Float(left), Val::Float(right)) => floats(how, left, right),
         (Val::Int(left), Val::Float(right)) => floats(how, left as f64, right),
@@ -26,7 +26,19 @@ pub(super) fn compare(how: Comparison, left: Val<'_>, right: Val<'_>) -> bool {
     }
 }
 
-pub(super) fn order(how: Comparison, ordering: Ordering) -> bool {
+#[inline]
+pub(super) fn integers_compare(how: Comparison, x: i64, y: i64) -> bool {
+    match how {
+        Comparison::Equal => x == y,
+        Comparison::NotEqual => x != y,
+        Comparison::Less => x < y,
+        Comparison::LessOrEqual => x <= y,
+        Comparison::Greater => x > y,
+        Comparison::GreaterOrEqual => x >= y,
+    }
+}
+
+fn order(how: Comparison, ordering: Ordering) -> bool {
     match how {
         Comparison::Equal => ordering.is_eq(),
         Comparison::NotEqual => ordering.is_ne(),
@@ -37,8 +49,24 @@ pub(super) fn order(how: Comparison, ordering: Ordering) -> bool {
     }
 }
 
-/// The language compares floats within the precision of the larger one, so that `0.1 + 0.2 == 0.3`.
+/// The language compares floats within the precision of the larger one, so that `0.1 + 0.2 == 0.3`. Numbers that are
+/// clearly apart compare as they are, which spares the division; so do none that are not finite.
+#[inline]
 pub(super) fn floats(how: Comparison, x: f64, y: f64) -> bool {
+    let apart = (x - y).abs();
+    if apart > 4.0 * f64::EPSILON * x.abs().max(y.abs()).max(1.0) {
+        return match how {
+            Comparison::Equal => false,
+            Comparison::NotEqual => true,
+            Comparison::Less | Comparison::LessOrEqual => x < y,
+            Comparison::Greater | Comparison::GreaterOrEqual => x > y,
+        };
+    }
+    close_floats(how, x, y)
+}
+
+#[inline(never)]
+fn close_floats(how: Comparison, x: f64, y: f64) -> bool {
     let scale = if x * y == 0.0 { 1.0 } else { x.abs().max(y.abs()) };
     match how {
         Comparison::Equal => (x - y).abs() / scale <= f64::EPSILON,
@@ -251,5 +279,46 @@ impl Function {
             Self::Min => "min",
             Self::Max => "max",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: [Comparison; 6] = [
+        Comparison::Equal,
+        Comparison::NotEqual,
+        Comparison::Less,
+        Comparison::LessOrEqual,
+        Comparison::Greater,
+        Comparison::GreaterOrEqual,
+    ];
+
+    fn is_short_cut_right(x: f64, y: f64) -> bool {
+        ALL.into_iter().all(|how| floats(how, x, y) == close_floats(how, x, y))
+    }
+
+    proptest! {
+        #[test]
+        fn floats_that_are_apart_compare_as_the_language_says(x in proptest::num::f64::ANY, y in proptest::num::f64::ANY) {
+            prop_assert!(is_short_cut_right(x, y), "{x:?} {y:?}");
+        }
+
+        #[test]
+        fn so_do_floats_that_are_close(x in proptest::num::f64::ANY, steps in -40_i64..40) {
+            let y = f64::from_bits(x.to_bits().wrapping_add_signed(steps));
+            prop_assert!(is_short_cut_right(x, y), "{x:?} {y:?}");
+            prop_assert!(is_short_cut_right(y, x), "{y:?} {x:?}");
+        }
+    }
+
+    #[test]
+    fn so_do_the_floats_at_the_edges() {
+        let tiny = [0.0, -0.0, f64::MIN_POSITIVE, f64::EPSILON, 4.0 * f64::EPSILON, 1.0, 1e-300, 5e-324];
+        let edges = [f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -1.0, 1e300];
+        let all = || tiny.into_iter().chain(edges);
+        assert!(all().all(|x| all().all(|y| is_short_cut_right(x, y))));
     }
 }
