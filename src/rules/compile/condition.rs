@@ -9,8 +9,54 @@ use super::run::{Found, Frame, Halt, Val};
 
 impl<'e> Frame<'e> {
     /// Whether a condition holds.
-    #[expect(clippy::too_many_lines, reason = "one arm for each kind of condition")]
+    #[inline]
     pub(super) fn test(&mut self, node: &'e Node) -> Found<bool> {
+        match self.at_once(node) {
+            Some(holds) => Ok(holds),
+            None => self.test_fully(node),
+        }
+    }
+
+    /// The answer to the usual questions about what was read already; `None` if it takes more to know.
+    #[inline]
+    fn at_once(&self, node: &'e Node) -> Option<bool> {
+        match node {
+            Node::TextIs { text, is, negated } => match self.peek(text)? {
+                Val::Text(text) => Some(is.is(text) != *negated),
+                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) => None,
+            },
+            Node::IntCompares { how, number, with } => match self.peek(number)? {
+                Val::Int(number) => Some(how.holds(number.cmp(with))),
+                Val::Unit | Val::Bool(_) | Val::Float(_) | Val::Text(_) => None,
+            },
+            Node::FloatCompares { how, number, with } => match self.peek(number)? {
+                Val::Float(number) => operators::floats_apart(*how, *number, *with),
+                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Text(_) => None,
+            },
+            Node::InTexts { item, set } => match self.peek(item)? {
+                Val::Text(text) => Some(set.contains(text)),
+                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) => None,
+            },
+            Node::Starts { text, with, .. } => match self.peek(text)? {
+                Val::Text(text) => Some(with.begins(text)),
+                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) => None,
+            },
+            Node::Find { text, search, needle, .. } => match self.peek(text)? {
+                Val::Text(text) => self.findings.get(*search as usize)?.known(text, *needle as usize),
+                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) => None,
+            },
+            Node::Signal(source) => match self.signals.get(*source)? {
+                Some(Val::Bool(value)) => Some(*value),
+                Some(Val::Unit | Val::Int(_) | Val::Float(_) | Val::Text(_)) | None => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether a condition of any kind holds.
+    #[inline(never)]
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of condition")]
+    fn test_fully(&mut self, node: &'e Node) -> Found<bool> {
         match node {
             Node::Not(of) => Ok(!self.test(of)?),
             Node::And(all) => {
@@ -34,7 +80,7 @@ impl<'e> Frame<'e> {
                 Ok(equal != *negated)
             }
             Node::IntCompares { how, number, with } => Ok(match self.operand(number)? {
-                Val::Int(number) => operators::integers_compare(*how, number, *with),
+                Val::Int(number) => how.holds(number.cmp(with)),
                 other => operators::compare(*how, other, Val::Int(*with)),
             }),
             Node::FloatCompares { how, number, with } => Ok(match self.operand(number)? {
@@ -100,7 +146,6 @@ impl<'e> Frame<'e> {
         }
     }
 
-    #[inline]
     fn find(&mut self, text: &'e Operand, search: usize, needles: &[usize], place: Place) -> Found<bool> {
         let text = match self.operand(text)? {
             Val::Text(text) => text,

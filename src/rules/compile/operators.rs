@@ -9,15 +9,15 @@ use super::run::Val;
 /// Compares two values. Values of types that cannot be compared are unequal, and neither is less.
 pub(super) fn compare(how: Comparison, left: Val<'_>, right: Val<'_>) -> bool {
     match (left, right) {
-        (Val::Int(left), Val::Int(right)) => integers_compare(how, left, right),
-        (Val::Text(left), Val::Text(right)) => order(how, left.cmp(right)),
+        (Val::Int(left), Val::Int(right)) => how.holds(left.cmp(&right)),
+        (Val::Text(left), Val::Text(right)) => how.holds(left.cmp(right)),
         (Val::Float(left), Val::Float(right)) => floats(how, left, right),
         (Val::Int(left), Val::Float(right)) => floats(how, left as f64, right),
         (Val::Float(left), Val::Int(right)) => floats(how, left, right as f64),
         (Val::Bool(left), Val::Bool(right)) => match how {
             Comparison::Equal => left == right,
             Comparison::NotEqual => left != right,
-            how => order(how, left.cmp(&right)),
+            how => how.holds(left.cmp(&right)),
         },
         (Val::Unit, Val::Unit) => how == Comparison::Equal,
         (Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) | Val::Text(_), _) => {
@@ -26,46 +26,18 @@ pub(super) fn compare(how: Comparison, left: Val<'_>, right: Val<'_>) -> bool {
     }
 }
 
-#[inline]
-pub(super) fn integers_compare(how: Comparison, x: i64, y: i64) -> bool {
-    match how {
-        Comparison::Equal => x == y,
-        Comparison::NotEqual => x != y,
-        Comparison::Less => x < y,
-        Comparison::LessOrEqual => x <= y,
-        Comparison::Greater => x > y,
-        Comparison::GreaterOrEqual => x >= y,
-    }
-}
-
-fn order(how: Comparison, ordering: Ordering) -> bool {
-    match how {
-        Comparison::Equal => ordering.is_eq(),
-        Comparison::NotEqual => ordering.is_ne(),
-        Comparison::Less => ordering.is_lt(),
-        Comparison::LessOrEqual => ordering.is_le(),
-        Comparison::Greater => ordering.is_gt(),
-        Comparison::GreaterOrEqual => ordering.is_ge(),
-    }
-}
-
-/// The language compares floats within the precision of the larger one, so that `0.1 + 0.2 == 0.3`. Numbers that are
-/// clearly apart compare as they are, which spares the division; so do none that are not finite.
-#[inline]
+/// The language compares floats within the precision of the larger one, so that `0.1 + 0.2 == 0.3`.
 pub(super) fn floats(how: Comparison, x: f64, y: f64) -> bool {
-    let apart = (x - y).abs();
-    if apart > 4.0 * f64::EPSILON * x.abs().max(y.abs()).max(1.0) {
-        return match how {
-            Comparison::Equal => false,
-            Comparison::NotEqual => true,
-            Comparison::Less | Comparison::LessOrEqual => x < y,
-            Comparison::Greater | Comparison::GreaterOrEqual => x > y,
-        };
-    }
-    close_floats(how, x, y)
+    floats_apart(how, x, y).unwrap_or_else(|| close_floats(how, x, y))
 }
 
-#[inline(never)]
+/// Numbers that are clearly apart compare as they are, which spares the division. None that is not finite is.
+#[inline]
+pub(super) fn floats_apart(how: Comparison, x: f64, y: f64) -> Option<bool> {
+    let apart = (x - y).abs() > 4.0 * f64::EPSILON * x.abs().max(y.abs()).max(1.0);
+    apart.then(|| how.holds(if x < y { Ordering::Less } else { Ordering::Greater }))
+}
+
 fn close_floats(how: Comparison, x: f64, y: f64) -> bool {
     let scale = if x * y == 0.0 { 1.0 } else { x.abs().max(y.abs()) };
     match how {
@@ -225,6 +197,23 @@ pub(super) fn write(value: Val<'_>, out: &mut impl Write) {
 
 pub(super) fn not_boolean(found: Val<'_>) -> String {
     format!("data type incorrect: {} (expecting bool)", found.type_name())
+}
+
+impl Comparison {
+    /// Whether things in that order compare so.
+    #[inline]
+    pub(super) const fn holds(self, ordering: Ordering) -> bool {
+        // A bit each for less, equal and greater.
+        let accepted = match self {
+            Self::Equal => 0b010,
+            Self::NotEqual => 0b101,
+            Self::Less => 0b001,
+            Self::LessOrEqual => 0b011,
+            Self::Greater => 0b100,
+            Self::GreaterOrEqual => 0b110,
+        };
+        (accepted >> (ordering as i8 + 1)) & 1 == 1
+    }
 }
 
 impl Arithmetic {

@@ -7,7 +7,7 @@
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
-use super::node::{Arithmetic, Constant, Function, Node, Operand, Place, Source, Unary};
+use super::node::{Arithmetic, Constant, Function, If, Node, Operand, Place, Source, Unary};
 use super::search::Finding;
 pub(super) use super::value::Val;
 use super::{Program, operators};
@@ -37,9 +37,9 @@ pub(super) struct Frame<'e> {
     pub(super) bounds: &'e Bounds,
     pub(super) arena: &'e Bump,
     /// What each source of the program has read.
-    pub(super) signals: ArenaVec<'e, Option<Val<'e>>>,
+    pub(super) signals: &'e mut [Option<Val<'e>>],
     /// What each search of the program has found.
-    pub(super) findings: ArenaVec<'e, Finding<'e>>,
+    pub(super) findings: &'e mut [Finding<'e>],
     pub(super) locals: ArenaVec<'e, Val<'e>>,
     pub(super) base: usize,
     pub(super) depth: usize,
@@ -65,7 +65,10 @@ impl<'e> Frame<'e> {
     #[inline(never)]
     fn read(&mut self, source: usize) -> Val<'e> {
         let value = match self.program.sources.get(source) {
-            Some(Source::Need(slot, _)) => self.request.slot(*slot).map_or(Val::Unit, Val::of),
+            Some(Source::Need(slot, _)) => {
+                let value = self.request.slot(*slot);
+                value.map_or(Val::Unit, |value| Val::of(value))
+            }
             Some(Source::Lower(of)) => match self.signal(*of) {
                 Val::Text(text) => Val::Text(self.lower(text)),
                 // Only texts have such a source.
@@ -82,6 +85,16 @@ impl<'e> Frame<'e> {
     #[inline]
     fn local(&self, slot: usize) -> Val<'e> {
         self.locals.get(self.base + slot).copied().unwrap_or(Val::Unit)
+    }
+
+    /// The value of an operand, if it was read already.
+    #[inline]
+    pub(super) fn peek(&self, operand: &Operand) -> Option<&Val<'e>> {
+        match operand {
+            Operand::Signal(source) => self.signals.get(*source)?.as_ref(),
+            Operand::Local(slot) => self.locals.get(self.base + slot),
+            Operand::Node(_) => None,
+        }
     }
 
     /// The value of an operand. Most are signals and variables.
@@ -108,18 +121,26 @@ impl<'e> Frame<'e> {
     /// Runs a statement whose value nobody wants.
     pub(super) fn run(&mut self, node: &'e Node) -> Found<()> {
         match node {
-            Node::If(of) => {
-                let next = if self.test(&of.condition)? { &of.then } else { &of.otherwise };
-                if matches!(next, Node::Constant(_)) { Ok(()) } else { self.run(next) }
-            }
+            Node::If(of) => self.branch(of),
             Node::Block(nodes) => {
                 for node in nodes {
-                    self.run(node)?;
+                    match node {
+                        Node::If(of) => self.branch(of)?,
+                        other => self.run(other)?,
+                    }
                 }
                 Ok(())
             }
             Node::Constant(_) => Ok(()),
             other => self.eval(other).map(drop),
+        }
+    }
+
+    #[inline]
+    fn branch(&mut self, of: &'e If) -> Found<()> {
+        match if self.test(&of.condition)? { &of.then } else { &of.otherwise } {
+            Node::Constant(_) => Ok(()),
+            next => self.run(next),
         }
     }
 

@@ -104,6 +104,12 @@ impl Finding<'_> {
         self.text.is_some_and(|of| std::ptr::eq(of, text))
     }
 
+    /// Whether that constant is in that text, if that very text was searched.
+    #[inline]
+    pub(super) fn known(&self, text: &str, needle: usize) -> Option<bool> {
+        self.is_of(text).then(|| self.has(needle))
+    }
+
     #[inline]
     fn has(&self, needle: usize) -> bool {
         self.bits.get(needle / 64).is_some_and(|word| word >> (needle % 64) & 1 == 1)

@@ -15,6 +15,7 @@ pub(super) enum Val<'e> {
 }
 
 impl<'e> Val<'e> {
+    #[inline]
     pub(super) fn of(value: &'e Value) -> Self {
         match value {
             Value::Bool(value) => Self::Bool(*value),
@@ -49,6 +50,7 @@ impl<'e> Val<'e> {
 }
 
 impl Constant {
+    #[inline]
     pub(super) fn value(&self) -> Val<'_> {
         match self {
             Self::Unit => Val::Unit,
