@@ -85,10 +85,15 @@ impl Evaluation {
     /// Adds what the next rule set, of that name and mode, said.
     pub fn hear(&mut self, rule: &Text, mode: Mode, spoken: Spoken) {
         if spoken.is_silent() {
-            self.asked += 1;
+            self.pass();
         } else {
             self.push(RuleOutcome { rule: rule.clone(), mode, spoken });
         }
+    }
+
+    /// Counts the next rule set, which said nothing.
+    pub fn pass(&mut self) {
+        self.asked += 1;
     }
 
     /// How many rule sets were asked, those that said nothing included.

@@ -148,7 +148,10 @@ impl Policy {
     pub fn evaluate_by(&self, way: Way, context: &RequestContext) -> Evaluation {
         let mut evaluation = Evaluation::default();
         for rule_set in &self.rule_sets {
-            let spoken = rule_set.assess(self, way, context);
+            let Some(spoken) = rule_set.assess(self, way, context) else {
+                evaluation.pass();
+                continue;
+            };
             let trusts = rule_set.mode == Mode::Enforce && trusts(&spoken);
             evaluation.hear(&rule_set.name, rule_set.mode, spoken);
             if trusts {
@@ -242,14 +245,19 @@ impl RuleSet {
         self.throttles.iter().map(|(reason, per)| (reason.as_str(), *per))
     }
 
-    fn assess(&self, policy: &Policy, way: Way, context: &RequestContext) -> Spoken {
+    /// What it says; `None` if nothing.
+    fn assess(&self, policy: &Policy, way: Way, context: &RequestContext) -> Option<Spoken> {
         if let (Way::Compiled, Ok(program)) = (way, &self.program) {
-            let spoken = program.assess(context, &policy.counters, &policy.bounds);
-            return spoken.map_or_else(Spoken::Failed, Spoken::Whole);
+            let mut said = Vec::new();
+            return match program.assess(context, &policy.counters, &policy.bounds, &mut said) {
+                Ok(()) if said.is_empty() => None,
+                Ok(()) => Some(Spoken::Whole(said)),
+                Err(error) => Some(Spoken::Failed(*error)),
+            };
         }
         let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Assess);
         let ended = sandbox::call(&self.engine, &self.ast, "assess", (request, voice.clone()));
-        spoken(ended, &voice)
+        Some(spoken(ended, &voice))
     }
 
     fn observe(&self, policy: &Policy, context: &RequestContext, response: &RequestContext) -> Spoken {

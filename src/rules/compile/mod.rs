@@ -66,16 +66,18 @@ pub(super) fn compile(parsed: &Parsed<'_>, vocabulary: &Vocabulary, needs: &Need
 }
 
 impl Program {
-    /// Judges a request.
+    /// Judges a request; `said` is what was said, up to a failure. Most of the time that is nothing, which is why
+    /// nothing bigger than a pointer comes back.
     pub(super) fn assess(
         &self,
         context: &RequestContext,
         counters: &[String],
         bounds: &Bounds,
-    ) -> Result<Vec<Say>, ScriptError> {
+        said: &mut Vec<Say>,
+    ) -> Result<(), Box<ScriptError>> {
         SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
             Ok(mut arena) => {
-                let result = self.run(context, counters, bounds, &arena);
+                let result = self.run(context, counters, bounds, &arena, said);
                 if arena.allocated_bytes() > LARGE_ARENA {
                     *arena = Bump::with_capacity(ARENA);
                 } else {
@@ -84,7 +86,7 @@ impl Program {
                 result
             }
             // Nothing that runs inside a program judges again; should it ever, it gets an arena of its own.
-            Err(_) => self.run(context, counters, bounds, &Bump::new()),
+            Err(_) => self.run(context, counters, bounds, &Bump::new(), said),
         })
     }
 
@@ -94,8 +96,9 @@ impl Program {
         counters: &[String],
         bounds: &Bounds,
         arena: &Bump,
-    ) -> Result<Vec<Say>, ScriptError> {
-        let Some(body) = self.functions.get(self.assess) else { return Ok(Vec::new()) };
+        said: &mut Vec<Say>,
+    ) -> Result<(), Box<ScriptError>> {
+        let Some(body) = self.functions.get(self.assess) else { return Ok(()) };
         let mut frame = Frame {
             program: self,
             request: context,
@@ -109,11 +112,11 @@ impl Program {
             depth: 0,
             operations: 0,
             returned: Val::Unit,
-            said: Vec::new(),
+            said,
             error: None,
         };
         match frame.run(&body.node) {
-            Ok(()) | Err(Halt::Return | Halt::Allowed | Halt::Break | Halt::Continue) => Ok(frame.said),
+            Ok(()) | Err(Halt::Return | Halt::Allowed | Halt::Break | Halt::Continue) => Ok(()),
             Err(Halt::Failed) => Err(frame.error.unwrap_or_default()),
         }
     }

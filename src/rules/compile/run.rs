@@ -45,8 +45,8 @@ pub(super) struct Frame<'e> {
     pub(super) depth: usize,
     pub(super) operations: u64,
     pub(super) returned: Val<'e>,
-    pub(super) said: Vec<Say>,
-    pub(super) error: Option<ScriptError>,
+    pub(super) said: &'e mut Vec<Say>,
+    pub(super) error: Option<Box<ScriptError>>,
 }
 
 pub(super) type Found<T> = Result<T, Halt>;
@@ -323,7 +323,8 @@ impl<'e> Frame<'e> {
     #[cold]
     #[inline(never)]
     pub(super) fn fail<T>(&mut self, message: String, place: Place) -> Found<T> {
-        self.error = Some(ScriptError { message, line: place.line.into(), column: place.column.into() });
+        let (line, column) = (place.line.into(), place.column.into());
+        self.error = Some(Box::new(ScriptError { message, line, column }));
         Err(Halt::Failed)
     }
 
