@@ -11,10 +11,26 @@ impl<'e> Frame<'e> {
     /// Whether a condition holds.
     #[inline]
     pub(super) fn test(&mut self, node: &'e Node) -> Found<bool> {
+        if let Node::And(all) = node {
+            return self.all(all);
+        }
         match self.at_once(node) {
             Some(holds) => Ok(holds),
             None => self.test_fully(node),
         }
+    }
+
+    fn all(&mut self, all: &'e [Node]) -> Found<bool> {
+        for one in all {
+            let holds = match self.at_once(one) {
+                Some(holds) => holds,
+                None => self.test_fully(one)?,
+            };
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The answer to the usual questions about what was read already; `None` if it takes more to know.
@@ -59,14 +75,7 @@ impl<'e> Frame<'e> {
     fn test_fully(&mut self, node: &'e Node) -> Found<bool> {
         match node {
             Node::Not(of) => Ok(!self.test(of)?),
-            Node::And(all) => {
-                for one in all {
-                    if !self.test(one)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
+            Node::And(all) => self.all(all),
             Node::Or(any) => {
                 for one in any {
                     if self.test(one)? {

@@ -47,6 +47,15 @@ impl KnownTexts {
                 let text = packed(text);
                 known.iter().fold(false, |found, known| found | (*known == text))
             }
+            Self::Few(_) | Self::Hashed(_) => self.contains_long(text),
+        }
+    }
+
+    // Kept apart, because calls would make the short way longer.
+    #[inline(never)]
+    fn contains_long(&self, text: &str) -> bool {
+        match self {
+            Self::Short(_) => false,
             Self::Few(known) => known.iter().any(|known| equal(known, text)),
             Self::Hashed(known) => known.contains(text),
         }
@@ -125,10 +134,15 @@ impl Prefix {
         match text.as_bytes().first_chunk::<8>() {
             Some(head) => {
                 (u64::from_le_bytes(*head) ^ self.head) & self.mask == 0
-                    && (self.text.len() <= 8 || text.starts_with(&*self.text))
+                    && (self.text.len() <= 8 || self.begins_long(text))
             }
-            None => text.starts_with(&*self.text),
+            None => self.begins_long(text),
         }
+    }
+
+    #[inline(never)]
+    fn begins_long(&self, text: &str) -> bool {
+        text.starts_with(&*self.text)
     }
 
     pub(super) fn text(&self) -> &str {
