@@ -6,6 +6,7 @@ use super::known::{KnownInts, KnownTexts};
 use super::lower::{
     Binding, Lowered, Lowering, Passed, Thing, arithmetic, constant, constants, kept, place, unary,
 };
+use super::merge;
 use super::node::{Comparison, Constant, Function, Node, Source, TextTest, Unary};
 use crate::actions::{Given, Phase, VERBS};
 use crate::signals::{Argument, Root, Text};
@@ -273,7 +274,7 @@ impl Lowering<'_> {
 
     fn operator(&mut self, name: &str, args: &[Expr], at: Position) -> Lowered<Thing> {
         match (name, args) {
-            ("!", [of]) => Ok(Thing::Node(Node::Not(Box::new(self.node(of)?)))),
+            ("!", [of]) => Ok(Thing::Node(merge::not(self.node(of)?))),
             ("-", [of]) => Ok(Thing::Node(unary(self.node(of)?, Unary::Negate, at))),
             ("+", [of]) => self.thing(of),
             (".." | "..=", [from, to]) => {
@@ -282,8 +283,7 @@ impl Lowering<'_> {
             (_, [left, right]) => {
                 let (left, right) = (self.node(left)?, self.node(right)?);
                 if let Some(how) = arithmetic(name) {
-                    let sides = Box::new((left, right));
-                    return Ok(Thing::Node(Node::Arithmetic { how, sides, place: place(at) }));
+                    return Ok(Thing::Node(merge::arithmetic(how, left, right, place(at))));
                 }
                 let how = match name {
                     "==" => Comparison::Equal,
@@ -294,7 +294,7 @@ impl Lowering<'_> {
                     ">=" => Comparison::GreaterOrEqual,
                     _ => return Err(kept(format!("operator `{name}`"), at)),
                 };
-                Ok(Thing::Node(super::merge::compare(how, left, right)))
+                Ok(Thing::Node(merge::compare(how, left, right)))
             }
             _ => Err(kept(format!("operator `{name}`"), at)),
         }

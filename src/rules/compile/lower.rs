@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use rhai::{ASTFlags, Dynamic, Expr, FnPtr, Position, Stmt};
 
+use super::merge;
 use super::names::changed;
-use super::node::{Arithmetic, Body, Constant, If, Node, Place, Source, Unary};
+use super::node::{Arithmetic, Body, Constant, Node, Place, Source, Unary};
 use crate::actions::Phase;
 use crate::rules::parse::{Function, Parsed, literal};
 use crate::signals::{Needs, Root, Vocabulary};
@@ -176,11 +177,11 @@ impl<'a> Lowering<'a> {
 
     fn statement(&mut self, statement: &Stmt) -> Lowered<Node> {
         match statement {
-            Stmt::If(flow, _) => Ok(Node::If(Box::new(If {
-                condition: self.node(&flow.expr)?,
-                then: self.block(flow.body.statements())?,
-                otherwise: self.block(flow.branch.statements())?,
-            }))),
+            Stmt::If(flow, _) => Ok(merge::branch(
+                self.node(&flow.expr)?,
+                self.block(flow.body.statements())?,
+                self.block(flow.branch.statements())?,
+            )),
             Stmt::Switch(switch, position) => self.switch(&switch.0, &switch.1, *position),
             Stmt::While(flow, position) => {
                 let forever = matches!(flow.expr, Expr::Unit(_));
@@ -255,8 +256,8 @@ impl<'a> Lowering<'a> {
         let value = self.node(value)?;
         let Some(how) = how else { return Ok(Node::Set(slot, Box::new(value))) };
         let how = arithmetic(how).ok_or_else(|| kept(format!("`{how}=`"), at))?;
-        let sides = Box::new((Node::Local(slot), value));
-        Ok(Node::Set(slot, Box::new(Node::Arithmetic { how, sides, place: place(at) })))
+        let value = merge::arithmetic(how, Node::Local(slot), value, place(at));
+        Ok(Node::Set(slot, Box::new(value)))
     }
 
     /// An expression that has a value at run time.
@@ -300,11 +301,11 @@ impl<'a> Lowering<'a> {
             }
             Expr::And(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
-                Ok(Thing::Node(Node::And(sides?.into())))
+                Ok(Thing::Node(merge::and(sides?)))
             }
             Expr::Or(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
-                Ok(Thing::Node(super::merge::or(sides?)))
+                Ok(Thing::Node(merge::or(sides?)))
             }
             Expr::Coalesce(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
@@ -422,7 +423,7 @@ pub(super) fn arithmetic(symbol: &str) -> Option<Arithmetic> {
 }
 
 pub(super) fn unary(of: Node, how: Unary, at: Position) -> Node {
-    Node::Unary { how, of: of.into(), place: place(at) }
+    merge::unary(how, of, place(at))
 }
 
 pub(super) fn place(position: Position) -> Place {

@@ -1,8 +1,11 @@
-//! Small programs from bigger ones: comparisons with constants, many substrings in one pass.
+//! Small programs from bigger ones: what is constant is computed, what compares with a constant needs no second value,
+//! and many substrings of one text are one search. What would fail is left to fail when it runs.
 
 use super::known::{KnownText, Prefix};
 use super::lower::{Lowering, Sought};
-use super::node::{Comparison, Constant, FindAny, Holds, Node, Operand, Place, Source, TextTest};
+use super::node::{
+    Arithmetic, Comparison, Constant, FindAny, Holds, If, Node, Operand, Place, Source, TextTest, Unary,
+};
 use super::operators;
 use crate::signals::Kind;
 
@@ -45,7 +48,7 @@ fn mirrored(how: Comparison) -> Comparison {
 /// `||`; runs of `text.contains("constant")` about one text become one question.
 pub(super) fn or(sides: Vec<Node>) -> Node {
     let mut merged: Vec<Node> = Vec::new();
-    for side in sides {
+    for side in up_to(sides, true) {
         match (merged.last_mut(), side) {
             (Some(Node::FindAny(any)), Node::Find { search, needle, .. })
                 if any.search == search as usize =>
@@ -63,10 +66,69 @@ pub(super) fn or(sides: Vec<Node>) -> Node {
             (_, side) => merged.push(side),
         }
     }
-    match merged.len() {
-        1 => merged.pop().unwrap_or(Node::UNIT),
+    match merged.as_slice() {
+        [] => Node::Constant(Constant::Bool(false)),
+        [Node::FindAny(_) | Node::Constant(_)] => merged.pop().unwrap_or(Node::UNIT),
         _ => Node::Or(merged.into()),
     }
+}
+
+/// `&&`.
+pub(super) fn and(sides: Vec<Node>) -> Node {
+    let sides = up_to(sides, false);
+    match sides.as_slice() {
+        [] => Node::Constant(Constant::Bool(true)),
+        [Node::Constant(Constant::Bool(value))] => Node::Constant(Constant::Bool(*value)),
+        _ => Node::And(sides.into()),
+    }
+}
+
+/// The sides of an `&&` or `||` up to the constant that decides, without those that make no difference.
+fn up_to(mut sides: Vec<Node>, decides: bool) -> Vec<Node> {
+    let is =
+        |node: &Node, value: bool| matches!(node, Node::Constant(Constant::Bool(known)) if *known == value);
+    if let Some(end) = sides.iter().position(|side| is(side, decides)) {
+        sides.truncate(end + 1);
+    }
+    sides.retain(|side| !is(side, !decides));
+    sides
+}
+
+/// `!`.
+pub(super) fn not(of: Node) -> Node {
+    match of {
+        Node::Constant(Constant::Bool(value)) => Node::Constant(Constant::Bool(!value)),
+        of => Node::Not(Box::new(of)),
+    }
+}
+
+/// `if`; with a constant condition it is what follows.
+pub(super) fn branch(condition: Node, then: Node, otherwise: Node) -> Node {
+    match condition {
+        Node::Constant(Constant::Bool(true)) => then,
+        Node::Constant(Constant::Bool(false)) => otherwise,
+        condition => Node::If(Box::new(If { condition, then, otherwise })),
+    }
+}
+
+/// An operation on two values, done now if both are known and it succeeds.
+pub(super) fn arithmetic(how: Arithmetic, left: Node, right: Node, place: Place) -> Node {
+    if let (Node::Constant(left), Node::Constant(right)) = (&left, &right)
+        && let Ok(value) = operators::calculate(how, left.value(), right.value())
+    {
+        return Node::Constant(value.into());
+    }
+    Node::Arithmetic { how, sides: Box::new((left, right)), place }
+}
+
+/// A function of one value, done now if it is known and it succeeds.
+pub(super) fn unary(how: Unary, of: Node, place: Place) -> Node {
+    if let Node::Constant(known) = &of
+        && let Ok(Some(value)) = operators::unary(how, known.value())
+    {
+        return Node::Constant(value.into());
+    }
+    Node::Unary { how, of: of.into(), place }
 }
 
 /// One question of two, if both are about the same search.

@@ -49,6 +49,18 @@ impl<'e> Val<'e> {
     }
 }
 
+impl From<Val<'_>> for Constant {
+    fn from(value: Val<'_>) -> Self {
+        match value {
+            Val::Unit => Self::Unit,
+            Val::Bool(value) => Self::Bool(value),
+            Val::Int(value) => Self::Int(value),
+            Val::Float(value) => Self::Float(value),
+            Val::Text(text) => Self::Text(text.into()),
+        }
+    }
+}
+
 impl Constant {
     #[inline]
     pub(super) fn value(&self) -> Val<'_> {
