@@ -37,6 +37,7 @@ static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
 
 const POLICIES: [&str; 2] = ["shipped", "reference"];
 const RULES: [usize; 5] = [1, 10, 50, 200, 1000];
+const WAYS: [&str; 2] = ["compiled", "interpreted"];
 const REQUESTS: [&str; 3] = ["browser", "login", "tool"];
 
 fn main() {
@@ -163,9 +164,33 @@ impl Kept {
 }
 
 /// Rules as policies have them, `n` of them in one script, asked by the compiled program.
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn rules_compiled(bencher: Bencher<'_, '_>, n: usize) {
     rules(bencher, n, Way::Compiled);
+}
+
+/// Fifty rules, one in ten of which hits.
+#[divan::bench(args = WAYS, sample_size = 100)]
+fn rules_one_in_ten_hits(bencher: Bencher<'_, '_>, way: &str) {
+    let policy = load(generated(50, |i| i % 10 == 4));
+    let (context, _) = policy.needs().read_recorded(&sample());
+    assert_eq!(policy.evaluate(&context).reasons().count(), 5, "one in ten hits");
+    bencher.bench(|| policy.evaluate_by(way_of(way), black_box(&context)));
+}
+
+/// The script of the reference policy.
+#[divan::bench(args = WAYS, sample_size = 100)]
+fn reference_script(bencher: Bencher<'_, '_>, way: &str) {
+    let gate = Gate::with("reference");
+    let context = gate.enrich(&parts("browser")).context;
+    bencher.bench(|| gate.snapshot.policy().evaluate_by(way_of(way), black_box(&context)));
+}
+
+fn way_of(name: &str) -> Way {
+    match name {
+        "compiled" => Way::Compiled,
+        _ => Way::Interpreted,
+    }
 }
 
 /// The same rules, asked by the interpreter.
@@ -175,13 +200,13 @@ fn rules_interpreted(bencher: Bencher<'_, '_>, n: usize) {
 }
 
 fn rules(bencher: Bencher<'_, '_>, n: usize, way: Way) {
-    let policy = generated(n);
+    let policy = load(generated(n, |_| false));
     let (context, _) = policy.needs().read_recorded(&sample());
     bencher.bench(|| policy.evaluate_by(way, black_box(&context)));
 }
 
 /// The same rules as somebody would write them in Rust, about plain fields.
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn rules_by_hand(bencher: Bencher<'_, '_>, n: usize) {
     let request = Fields {
         method: "GET".to_owned(),
@@ -220,7 +245,8 @@ fn by_hand(request: &Fields, names: &[(String, String)]) -> i64 {
     score
 }
 
-fn generated(n: usize) -> Policy {
+/// The source of `n` rules; those that hit compare with something small.
+fn generated(n: usize, hits: impl Fn(usize) -> bool) -> String {
     use std::fmt::Write as _;
     let mut text = String::from("fn assess(req, risk) {\n    let agent = req.header(\"user-agent\");\n");
     for i in 0..n {
@@ -235,10 +261,17 @@ fn generated(n: usize) -> Policy {
                 "if req.geo.country in [\"KP\", \"IR\", \"RU\"] && req.size > {i} {{ risk.add(\"a.r{i}\", 1); }}"
             ),
             3 => writeln!(text, "if req.client.rate > {}.0 {{ risk.add(\"a.r{i}\", 1); }}", 100 + i),
-            _ => writeln!(text, "if req.size > {} {{ risk.add(\"a.r{i}\", 1); }}", 1_000_000 + i),
+            _ => {
+                let limit = if hits(i) { 10 } else { 1_000_000 };
+                writeln!(text, "if req.size > {} {{ risk.add(\"a.r{i}\", 1); }}", limit + i)
+            }
         };
     }
     text.push_str("}\n");
+    text
+}
+
+fn load(text: String) -> Policy {
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &[],

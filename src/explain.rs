@@ -109,7 +109,8 @@ impl Explanation {
 
 fn scripts(snapshot: &Snapshot, context: &RequestContext<'_>, judgement: &Judgement) -> Vec<ScriptSay> {
     let outcomes = judgement.evaluation.outcomes();
-    let say = |rule_set: &RuleSet| {
+    let asked = judgement.evaluation.asked();
+    let say = |(at, rule_set): (usize, &RuleSet)| {
         let outcome = outcomes.iter().find(|outcome| outcome.rule == rule_set.name());
         let (said, error) = match outcome.map(|outcome| &outcome.spoken) {
             Some(Spoken::Whole(said)) => (said.clone(), None),
@@ -119,9 +120,9 @@ fn scripts(snapshot: &Snapshot, context: &RequestContext<'_>, judgement: &Judgem
         let reads =
             context.of(rule_set.reads()).map(|(name, value)| (name, value.clone().into_owned())).collect();
         let (name, mode) = (rule_set.name().to_owned(), rule_set.mode());
-        ScriptSay { name, mode, said, error, skipped: outcome.is_none(), reads }
+        ScriptSay { name, mode, said, error, skipped: at >= asked, reads }
     };
-    snapshot.policy().rule_sets().iter().map(say).collect()
+    snapshot.policy().rule_sets().iter().enumerate().map(say).collect()
 }
 
 /// Decides again and again, each time with something changed.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use rhai::{AST, Engine};
 
 use crate::actions::{Phase, Say};
-use crate::decision::{Evaluation, Mode, RuleOutcome, Spoken};
+use crate::decision::{Evaluation, Mode, Spoken};
 use crate::facts::problem::{Problem, nearest};
 use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
 use crate::traffic::Per;
@@ -171,9 +171,12 @@ impl Policy {
         let mut evaluation = Evaluation::default();
         let asked = Asked::new(context);
         for rule_set in &self.rule_sets {
-            let outcome = rule_set.assess(self, way, &asked);
-            let trusts = outcome.mode == Mode::Enforce && trusts(&outcome.spoken);
-            evaluation.push(outcome);
+            let Some(spoken) = rule_set.assess(self, way, &asked) else {
+                evaluation.pass();
+                continue;
+            };
+            let trusts = rule_set.mode == Mode::Enforce && trusts(&spoken);
+            evaluation.hear(&rule_set.name, rule_set.mode, spoken);
             if trusts {
                 break;
             }
@@ -197,7 +200,7 @@ impl Policy {
         let (context, response) = (Asked::new(context), Asked::new(&response));
         let mut evaluation = Evaluation::default();
         for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
-            evaluation.push(rule_set.observe(self, &context, &response));
+            evaluation.hear(&rule_set.name, rule_set.mode, rule_set.observe(self, &context, &response));
         }
         evaluation
     }
@@ -271,30 +274,33 @@ impl RuleSet {
         self.throttles.iter().map(|(reason, per)| (reason.as_str(), *per))
     }
 
-    fn assess(&self, policy: &Policy, way: Way, asked: &Asked<'_>) -> RuleOutcome {
+    /// What it says; `None` if nothing.
+    fn assess(&self, policy: &Policy, way: Way, asked: &Asked<'_>) -> Option<Spoken> {
         if let (Way::Compiled, Ok(program)) = (way, &self.program) {
-            let spoken = program.assess(asked.context, &policy.counters, &policy.bounds);
-            let spoken = spoken.map_or_else(Spoken::Failed, Spoken::Whole);
-            return RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken };
+            let mut said = Vec::new();
+            return match program.assess(asked.context, &policy.counters, &policy.bounds, &mut said) {
+                Ok(()) if said.is_empty() => None,
+                Ok(()) => Some(Spoken::Whole(said)),
+                Err(error) => Some(Spoken::Failed(*error)),
+            };
         }
         let (request, voice) = policy.bindings.bind(Root::Request, asked.owned(), Phase::Assess);
         let ended = sandbox::call(&self.engine, &self.ast, "assess", (request, voice.clone()));
-        self.outcome(ended, &voice)
+        Some(spoken(ended, &voice))
     }
 
-    fn observe(&self, policy: &Policy, request: &Asked<'_>, response: &Asked<'_>) -> RuleOutcome {
+    fn observe(&self, policy: &Policy, request: &Asked<'_>, response: &Asked<'_>) -> Spoken {
         let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Both);
         let (response, _) = policy.bindings.bind(Root::Response, response.owned(), Phase::Both);
         let ended = sandbox::call(&self.engine, &self.ast, "observe", (request, response, voice.clone()));
-        self.outcome(ended, &voice)
+        spoken(ended, &voice)
     }
+}
 
-    fn outcome(&self, ended: Result<(), crate::decision::ScriptError>, voice: &Voice) -> RuleOutcome {
-        let spoken = match ended {
-            Ok(()) => Spoken::Whole(voice.said()),
-            Err(error) => Spoken::Failed(error),
-        };
-        RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken }
+fn spoken(ended: Result<(), crate::decision::ScriptError>, voice: &Voice) -> Spoken {
+    match ended {
+        Ok(()) => Spoken::Whole(voice.said()),
+        Err(error) => Spoken::Failed(error),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Calls: signals, verbs, operators, functions of the language, functions of the script.
 
-use std::collections::HashSet;
-
 use rhai::{Dynamic, Expr, FnCallExpr, Position};
 
+use super::known::{KnownInts, KnownTexts};
 use super::lower::{
     Binding, Lowered, Lowering, Passed, Thing, arithmetic, constant, constants, kept, place, unary,
 };
-use super::node::{Comparison, Constant, Function, Node, TextTest, Unary};
+use super::merge;
+use super::node::{Comparison, Constant, Function, Node, Source, TextTest, Unary};
 use crate::actions::{Given, Phase, VERBS};
 use crate::signals::{Argument, Root, Text};
 
@@ -45,8 +45,11 @@ impl Lowering<'_> {
         at: Position,
     ) -> Lowered<Node> {
         let (mut passed, mut values) = (Vec::new(), Vec::new());
-        for arg in args {
+        for (arg, parameter) in args.iter().zip(&function.parameters) {
             match self.thing(arg)? {
+                Thing::Node(Node::Signal(source)) if !self.is_changed(parameter) => {
+                    passed.push(Passed::Signal(source));
+                }
                 Thing::Node(node) => {
                     passed.push(Passed::Value);
                     values.push((values.len(), node));
@@ -103,10 +106,13 @@ impl Lowering<'_> {
         }
     }
 
-    fn signal(&self, root: Root, index: usize, argument: &str, at: Position) -> Lowered<Node> {
+    fn signal(&mut self, root: Root, index: usize, argument: &str, at: Position) -> Lowered<Node> {
         // The response is read by the interpreter: it happens once per request, off the judgement.
-        match self.needs.slot(index, argument).filter(|_| root == Root::Request) {
-            Some(slot) => Ok(Node::Signal(slot)),
+        let kind = self.vocabulary.signals().get(index).map(|signal| signal.kind);
+        match self.needs.slot(index, argument).zip(kind).filter(|_| root == Root::Request) {
+            // All values of a signal are no value.
+            Some(_) if argument == "*" => Err(kept("a signal named `*`", at)),
+            Some((slot, kind)) => Ok(Node::Signal(self.source(Source::Need(slot, kind)))),
             None => Err(kept("a signal of the response", at)),
         }
     }
@@ -129,10 +135,11 @@ impl Lowering<'_> {
                 self.member(&keys, args, at).map(Thing::Node)
             }
             Thing::Range(ends, inclusive) if name == "contains" => {
-                let item = Box::new(self.one(args, at)?);
+                let item = self.one(args, at)?.into();
                 match (ends.0.constant(), ends.1.constant()) {
                     (Some(Constant::Int(from)), Some(Constant::Int(to))) => {
-                        Ok(Thing::Node(Node::InRange { item, from: *from, to: *to, inclusive }))
+                        let range = Box::new((*from, *to));
+                        Ok(Thing::Node(Node::InRange { item, range, inclusive }))
                     }
                     _ => Err(kept("a computed range", at)),
                 }
@@ -179,7 +186,7 @@ impl Lowering<'_> {
                 let Some(closure) = self.closure(closure) else { return Err(kept("this closure", at)) };
                 let items = constants(list, at)?;
                 let (local, body) = self.inline(closure, at)?;
-                Ok(super::merge::holds(items, local, body, name == "all"))
+                Ok(self.holds(items, local, body, name == "all"))
             }
             _ => Err(kept(format!("`{name}` of a list"), at)),
         }
@@ -187,20 +194,20 @@ impl Lowering<'_> {
 
     /// Whether a value is one of constants.
     fn member(&mut self, list: &[Dynamic], args: &[Expr], at: Position) -> Lowered<Node> {
-        let item = Box::new(self.one(args, at)?);
-        let (mut texts, mut ints) = (HashSet::default(), HashSet::default());
+        let item = self.one(args, at)?.into();
+        let (mut texts, mut ints) = (Vec::new(), Vec::new());
         for value in list {
             match constant(value) {
-                Some(Constant::Text(text)) => drop(texts.insert(text)),
-                Some(Constant::Int(number)) => drop(ints.insert(number)),
+                Some(Constant::Text(text)) => texts.push(text),
+                Some(Constant::Int(number)) => ints.push(number),
                 Some(Constant::Unit | Constant::Bool(_) | Constant::Float(_)) | None => {
                     return Err(kept("a list of other than strings or integers", at));
                 }
             }
         }
         match (texts.is_empty(), ints.is_empty()) {
-            (true, _) => Ok(Node::InInts { item, set: Box::new(ints) }),
-            (false, true) => Ok(Node::InTexts { item, set: Box::new(texts) }),
+            (true, _) => Ok(Node::InInts { item, set: Box::new(KnownInts::new(ints)) }),
+            (false, true) => Ok(Node::InTexts { item, set: Box::new(KnownTexts::new(texts)) }),
             (false, false) => Err(kept("a list of strings and integers", at)),
         }
     }
@@ -214,7 +221,7 @@ impl Lowering<'_> {
         at: Position,
     ) -> Lowered<Node> {
         if let Some(how) = one_value(name).filter(|_| args.is_empty()) {
-            return Ok(unary(node, how, at));
+            return Ok(self.unary(node, how, at));
         }
         // These change the variable that they are called on.
         let in_place = match (name, args) {
@@ -224,9 +231,12 @@ impl Lowering<'_> {
             _ => None,
         };
         if let (Some(how), Some(Expr::Variable(variable, ..))) = (in_place, written)
-            && let Some(Binding::Local(slot)) = self.binding(&variable.1)
+            && let Some(binding) = self.binding(&variable.1)
         {
-            return Ok(Node::Set(slot, Box::new(unary(node, how, at))));
+            return match binding {
+                Binding::Local(slot) => Ok(Node::Set(slot, Box::new(unary(node, how, at)))),
+                Binding::Signal(_) | Binding::Object(..) | Binding::Risk(_) => Err(kept("this variable", at)),
+            };
         }
         let test = match name {
             "contains" => Some(TextTest::Contains),
@@ -235,8 +245,8 @@ impl Lowering<'_> {
             _ => None,
         };
         if let Some(test) = test {
-            let sides = Box::new((node, self.one(args, at)?));
-            return Ok(Node::InText { test, sides, place: place(at) });
+            let part = self.one(args, at)?;
+            return Ok(self.in_text(test, node, part, place(at)));
         }
         let how = match (name, args.len()) {
             ("sub_string", 1 | 2) => Function::SubString,
@@ -252,9 +262,19 @@ impl Lowering<'_> {
         Ok(Node::Function { how, of: of.into(), place: place(at) })
     }
 
+    /// A function of one value. The small letters of a signal are a signal too: they are made once.
+    fn unary(&mut self, of: Node, how: Unary, at: Position) -> Node {
+        match of {
+            Node::Signal(source) if how == Unary::Lower && self.is_text(source) => {
+                Node::Signal(self.source(Source::Lower(source)))
+            }
+            of => unary(of, how, at),
+        }
+    }
+
     fn operator(&mut self, name: &str, args: &[Expr], at: Position) -> Lowered<Thing> {
         match (name, args) {
-            ("!", [of]) => Ok(Thing::Node(Node::Not(Box::new(self.node(of)?)))),
+            ("!", [of]) => Ok(Thing::Node(merge::not(self.node(of)?))),
             ("-", [of]) => Ok(Thing::Node(unary(self.node(of)?, Unary::Negate, at))),
             ("+", [of]) => self.thing(of),
             (".." | "..=", [from, to]) => {
@@ -263,8 +283,7 @@ impl Lowering<'_> {
             (_, [left, right]) => {
                 let (left, right) = (self.node(left)?, self.node(right)?);
                 if let Some(how) = arithmetic(name) {
-                    let sides = Box::new((left, right));
-                    return Ok(Thing::Node(Node::Arithmetic { how, sides, place: place(at) }));
+                    return Ok(Thing::Node(merge::arithmetic(how, left, right, place(at))));
                 }
                 let how = match name {
                     "==" => Comparison::Equal,
@@ -275,7 +294,7 @@ impl Lowering<'_> {
                     ">=" => Comparison::GreaterOrEqual,
                     _ => return Err(kept(format!("operator `{name}`"), at)),
                 };
-                Ok(Thing::Node(super::merge::compare(how, left, right)))
+                Ok(Thing::Node(merge::compare(how, left, right)))
             }
             _ => Err(kept(format!("operator `{name}`"), at)),
         }

@@ -3,14 +3,23 @@
 //! Whatever is not covered ends the lowering of the script with a [`Kept`]: the construct and its place. The
 //! script then runs in the interpreter, with the same meaning.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rhai::{ASTFlags, Dynamic, Expr, FnPtr, Position, Stmt};
 
-use super::node::{Arithmetic, Body, Constant, Node, Place, Unary};
+use super::merge;
+use super::names::changed;
+use super::node::{Arithmetic, Body, Constant, Node, Place, Source, Unary};
 use crate::actions::Phase;
 use crate::rules::parse::{Function, Parsed, literal};
 use crate::signals::{Needs, Root, Vocabulary};
+
+/// Constants that are looked for in one text.
+pub(super) struct Sought {
+    /// The signal, or the variable of a function.
+    pub(super) text: (Option<usize>, usize),
+    pub(super) needles: Vec<Box<str>>,
+}
 
 /// Why a script stays interpreted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +45,8 @@ pub(super) enum Thing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Binding {
     Local(usize),
+    /// A variable that is a signal and stays one.
+    Signal(usize),
     Object(Root, &'static str),
     Risk(Phase),
 }
@@ -44,6 +55,7 @@ pub(super) enum Binding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Passed {
     Value,
+    Signal(usize),
     Object(Root, &'static str),
     Risk(Phase),
 }
@@ -55,6 +67,12 @@ pub(super) struct Lowering<'a> {
     pub(super) bodies: Vec<Option<Body>>,
     instances: HashMap<(String, Vec<Passed>), usize>,
     pub(super) names: Vec<(String, Binding)>,
+    pub(super) sources: Vec<Source>,
+    pub(super) sought: Vec<Sought>,
+    /// Names of variables that are written to somewhere in the script.
+    changed: HashSet<String>,
+    /// The function that is being lowered.
+    pub(super) body: usize,
     next: usize,
     locals: usize,
 }
@@ -62,7 +80,21 @@ pub(super) struct Lowering<'a> {
 impl<'a> Lowering<'a> {
     pub(super) fn new(parsed: &'a Parsed<'a>, vocabulary: &'a Vocabulary, needs: &'a Needs) -> Self {
         let (bodies, instances, names) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { parsed, vocabulary, needs, bodies, instances, names, next: 0, locals: 0 }
+        let (sources, sought, changed) = (Vec::new(), Vec::new(), changed(&parsed.ast));
+        Self {
+            parsed,
+            vocabulary,
+            needs,
+            bodies,
+            instances,
+            names,
+            sources,
+            sought,
+            changed,
+            body: 0,
+            next: 0,
+            locals: 0,
+        }
     }
 
     /// Lowers a function for these arguments; its number. Each combination is lowered once.
@@ -74,11 +106,12 @@ impl<'a> Lowering<'a> {
         let number = self.bodies.len();
         self.bodies.push(None);
         self.instances.insert(key, number);
-        let outer = (std::mem::take(&mut self.names), self.next, self.locals);
-        (self.next, self.locals) = (0, 0);
+        let outer = (std::mem::take(&mut self.names), self.body, self.next, self.locals);
+        (self.body, self.next, self.locals) = (number, 0, 0);
         for (name, passed) in function.parameters.iter().zip(passed) {
             let binding = match passed {
                 Passed::Value => Binding::Local(self.slot()),
+                Passed::Signal(source) => Binding::Signal(*source),
                 Passed::Object(root, group) => Binding::Object(*root, group),
                 Passed::Risk(phase) => Binding::Risk(*phase),
             };
@@ -88,7 +121,7 @@ impl<'a> Lowering<'a> {
         if let Some(body) = self.bodies.get_mut(number) {
             *body = Some(Body { locals: self.locals, node });
         }
-        (self.names, self.next, self.locals) = outer;
+        (self.names, self.body, self.next, self.locals) = outer;
         Ok(number)
     }
 
@@ -101,6 +134,20 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn bind(&mut self, name: &str, binding: Binding) {
         self.names.push((name.to_owned(), binding));
+    }
+
+    /// Whether a variable of that name is written to, as far as the name tells.
+    pub(super) fn is_changed(&self, name: &str) -> bool {
+        self.changed.contains(name)
+    }
+
+    /// The number of a source. Each is numbered once, so that it is read once.
+    pub(super) fn source(&mut self, source: Source) -> usize {
+        let known = self.sources.iter().position(|known| *known == source);
+        known.unwrap_or_else(|| {
+            self.sources.push(source);
+            self.sources.len() - 1
+        })
     }
 
     pub(super) fn binding(&self, name: &str) -> Option<Binding> {
@@ -130,11 +177,11 @@ impl<'a> Lowering<'a> {
 
     fn statement(&mut self, statement: &Stmt) -> Lowered<Node> {
         match statement {
-            Stmt::If(flow, _) => Ok(Node::If {
-                condition: Box::new(self.node(&flow.expr)?),
-                then: Box::new(self.block(flow.body.statements())?),
-                otherwise: Box::new(self.block(flow.branch.statements())?),
-            }),
+            Stmt::If(flow, _) => Ok(merge::branch(
+                self.node(&flow.expr)?,
+                self.block(flow.body.statements())?,
+                self.block(flow.branch.statements())?,
+            )),
             Stmt::Switch(switch, position) => self.switch(&switch.0, &switch.1, *position),
             Stmt::While(flow, position) => {
                 let forever = matches!(flow.expr, Expr::Unit(_));
@@ -175,6 +222,10 @@ impl<'a> Lowering<'a> {
 
     fn define(&mut self, name: &str, value: &Expr) -> Lowered<Node> {
         match self.thing(value)? {
+            Thing::Node(Node::Signal(source)) if !self.is_changed(name) => {
+                self.bind(name, Binding::Signal(source));
+                Ok(Node::UNIT)
+            }
             Thing::Node(node) => {
                 let slot = self.slot();
                 self.bind(name, Binding::Local(slot));
@@ -205,8 +256,8 @@ impl<'a> Lowering<'a> {
         let value = self.node(value)?;
         let Some(how) = how else { return Ok(Node::Set(slot, Box::new(value))) };
         let how = arithmetic(how).ok_or_else(|| kept(format!("`{how}=`"), at))?;
-        let sides = Box::new((Node::Local(slot), value));
-        Ok(Node::Set(slot, Box::new(Node::Arithmetic { how, sides, place: place(at) })))
+        let value = merge::arithmetic(how, Node::Local(slot), value, place(at));
+        Ok(Node::Set(slot, Box::new(value)))
     }
 
     /// An expression that has a value at run time.
@@ -250,11 +301,11 @@ impl<'a> Lowering<'a> {
             }
             Expr::And(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
-                Ok(Thing::Node(Node::And(sides?.into())))
+                Ok(Thing::Node(merge::and(sides?)))
             }
             Expr::Or(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
-                Ok(Thing::Node(super::merge::or(sides?)))
+                Ok(Thing::Node(merge::or(sides?)))
             }
             Expr::Coalesce(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
@@ -267,6 +318,7 @@ impl<'a> Lowering<'a> {
     fn variable(&self, name: &str, at: Position) -> Lowered<Thing> {
         match self.binding(name) {
             Some(Binding::Local(slot)) => Ok(Thing::Node(Node::Local(slot))),
+            Some(Binding::Signal(source)) => Ok(Thing::Node(Node::Signal(source))),
             Some(Binding::Object(root, group)) => Ok(Thing::Object(root, group)),
             Some(Binding::Risk(phase)) => Ok(Thing::Risk(phase)),
             None => {
@@ -371,7 +423,7 @@ pub(super) fn arithmetic(symbol: &str) -> Option<Arithmetic> {
 }
 
 pub(super) fn unary(of: Node, how: Unary, at: Position) -> Node {
-    Node::Unary { how, of: Box::new(of), place: place(at) }
+    merge::unary(how, of, place(at))
 }
 
 pub(super) fn place(position: Position) -> Place {

@@ -5,14 +5,18 @@
 
 mod branches;
 mod calls;
+mod condition;
 mod flow;
+mod known;
 mod lower;
 mod merge;
+mod names;
 mod node;
 mod operators;
 #[cfg(test)]
 mod oracle;
 mod run;
+mod search;
 mod value;
 
 use std::cell::RefCell;
@@ -26,14 +30,17 @@ use crate::decision::ScriptError;
 use crate::signals::{Needs, RequestContext, Root, Vocabulary};
 pub(super) use lower::Kept;
 use lower::{Lowering, Passed};
-use node::Body;
+use node::{Body, Source};
 use run::{Frame, Halt, Val};
+use search::{Finding, Search};
 
 /// A compiled script.
 #[derive(Debug)]
 pub(super) struct Program {
     functions: Box<[Body]>,
     assess: usize,
+    sources: Box<[Source]>,
+    searches: Box<[Search]>,
 }
 
 /// What texts a program makes live here until the call ends.
@@ -53,20 +60,24 @@ pub(super) fn compile(parsed: &Parsed<'_>, vocabulary: &Vocabulary, needs: &Need
     let passed = [Passed::Object(Root::Request, ""), Passed::Risk(Phase::Assess)];
     let assess = lowering.function(assess, &passed)?;
     let functions: Option<Box<[Body]>> = lowering.bodies.into_iter().collect();
-    Ok(Program { functions: functions.ok_or_else(nothing)?, assess })
+    let searches = lowering.sought.iter().map(|sought| Search::new(&sought.needles)).collect();
+    let sources = lowering.sources.into();
+    Ok(Program { functions: functions.ok_or_else(nothing)?, assess, sources, searches })
 }
 
 impl Program {
-    /// Judges a request.
+    /// Judges a request; `said` is what was said, up to a failure. Most of the time that is nothing, which is why
+    /// nothing bigger than a pointer comes back.
     pub(super) fn assess(
         &self,
         context: &RequestContext<'_>,
         counters: &[String],
         bounds: &Bounds,
-    ) -> Result<Vec<Say>, ScriptError> {
+        said: &mut Vec<Say>,
+    ) -> Result<(), Box<ScriptError>> {
         SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
             Ok(mut arena) => {
-                let result = self.run(context, counters, bounds, &arena);
+                let result = self.run(context, counters, bounds, &arena, said);
                 if arena.allocated_bytes() > LARGE_ARENA {
                     *arena = Bump::with_capacity(ARENA);
                 } else {
@@ -75,7 +86,7 @@ impl Program {
                 result
             }
             // Nothing that runs inside a program judges again; should it ever, it gets an arena of its own.
-            Err(_) => self.run(context, counters, bounds, &Bump::new()),
+            Err(_) => self.run(context, counters, bounds, &Bump::new(), said),
         })
     }
 
@@ -85,24 +96,27 @@ impl Program {
         counters: &[String],
         bounds: &Bounds,
         arena: &Bump,
-    ) -> Result<Vec<Say>, ScriptError> {
-        let Some(body) = self.functions.get(self.assess) else { return Ok(Vec::new()) };
+        said: &mut Vec<Say>,
+    ) -> Result<(), Box<ScriptError>> {
+        let Some(body) = self.functions.get(self.assess) else { return Ok(()) };
         let mut frame = Frame {
-            functions: &self.functions,
+            program: self,
             request: context,
             counters,
             bounds,
             arena,
+            signals: arena.alloc_slice_fill_copy(self.sources.len(), None),
+            findings: arena.alloc_slice_fill_copy(self.searches.len(), Finding::default()),
             locals: bumpalo::vec![in arena; Val::Unit; body.locals],
             base: 0,
             depth: 0,
             operations: 0,
             returned: Val::Unit,
-            said: Vec::new(),
+            said,
             error: None,
         };
-        match frame.eval(&body.node) {
-            Ok(_) | Err(Halt::Return | Halt::Allowed | Halt::Break | Halt::Continue) => Ok(frame.said),
+        match frame.run(&body.node) {
+            Ok(()) | Err(Halt::Return | Halt::Allowed | Halt::Break | Halt::Continue) => Ok(()),
             Err(Halt::Failed) => Err(frame.error.unwrap_or_default()),
         }
     }

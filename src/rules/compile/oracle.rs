@@ -55,15 +55,16 @@ fn compiled_and_interpreted_scripts_say_the_same() {
 
 /// The same says; or the same error at the same place.
 fn same(compiled: &Evaluation, interpreted: &Evaluation) -> bool {
-    compiled.outcomes().iter().zip(interpreted.outcomes()).all(|(left, right)| {
-        match (&left.spoken, &right.spoken) {
+    let (left, right) = (compiled.outcomes(), interpreted.outcomes());
+    let as_many = left.len() == right.len() && compiled.asked() == interpreted.asked();
+    as_many
+        && left.iter().zip(right).all(|(left, right)| match (&left.spoken, &right.spoken) {
             (Spoken::Whole(left), Spoken::Whole(right)) => {
                 left == right || format!("{left:?}") == format!("{right:?}")
             }
             (Spoken::Failed(left), Spoken::Failed(right)) => left == right,
             (Spoken::Whole(_), Spoken::Failed(_)) | (Spoken::Failed(_), Spoken::Whole(_)) => false,
-        }
-    })
+        })
 }
 
 fn load(text: &str) -> Result<Policy, Vec<String>> {

@@ -21,8 +21,28 @@ impl Random {
     }
 }
 
-pub(super) const TEXTS: [&str; 12] =
-    ["", "a", "GET", "POST", "/login", "/admin/x", "curl/8", "Mozilla/5.0 ÄÖ", "DE", "KP", "x", "login"];
+pub(super) const TEXTS: [&str; 15] = [
+    "",
+    "a",
+    "GET",
+    "POST",
+    "/login",
+    "/admin/x",
+    "curl/8",
+    "Mozilla/5.0 ÄÖ",
+    "DE",
+    "KP",
+    "x",
+    "login",
+    "Mozilla/5.0 (compatible; CURL/8; python-bot7)",
+    "/admin/login?next=/admin/xX",
+    "python-requests/2 x",
+];
+/// What texts are searched for: parts of one another, of several texts, of none.
+const NEEDLES: [&str; 14] =
+    ["", "a", "/", "log", "login", "in", "curl", "CURL", "bot", "bot7", "python-", "/admin/", "Ö", "nobody"];
+/// Signals that much is asked about in one program.
+const ASKED: [&str; 3] = ["req.path", "req.header(\"user-agent\")", "req.header(\"user-agent\").to_lower()"];
 pub(super) const INTS: [i64; 10] = [0, 1, -1, 2, 7, 40, 100, 1 << 20, i64::MAX, i64::MIN + 1];
 const FLOATS: [&str; 6] = ["0.0", "1.5", "-2.25", "1000.0", "0.1", "3.0"];
 
@@ -298,7 +318,7 @@ impl Writer {
                 .to_owned();
         }
         let how = self.random.pick(&["==", "!=", "<", "<=", ">", ">="]);
-        match self.random.below(14) {
+        match self.random.below(22) {
             0 => format!("({} {how} {})", self.int(depth - 1), self.int(depth - 1)),
             1 => format!("({} {how} {})", self.float(depth - 1), self.int(depth - 1)),
             2 => format!("({} {how} {})", self.text(depth - 1), self.text(depth - 1)),
@@ -318,7 +338,64 @@ impl Writer {
                 let (name, text) = (self.name(), self.text(1));
                 format!("TOOLS.some(|{name}| {text}.contains({name}))")
             }
+            13..=16 => self.search(),
+            17 => self.constant_test(how),
+            18 => self.membership(depth),
+            19 => format!("({} && {})", self.search(), self.search()),
+            20 => format!("({} {how} {})", self.float(depth - 1), self.float(depth - 1)),
             _ => format!("{}.is_empty()", self.text(depth - 1)),
+        }
+    }
+
+    /// A signal that other tests ask about too, or a variable.
+    fn asked(&mut self) -> String {
+        match self.random.below(3) {
+            0 if !self.texts.is_empty() => {
+                let at = self.random.below(self.texts.len() as u64) as usize;
+                self.texts[at].clone()
+            }
+            _ => self.random.pick(&ASKED).to_owned(),
+        }
+    }
+
+    /// A search for constants in something that other statements search too.
+    fn search(&mut self) -> String {
+        let (text, needle, other) = (self.asked(), self.random.pick(&NEEDLES), self.random.pick(&NEEDLES));
+        match self.random.below(6) {
+            0 => format!("({text}.contains(\"{needle}\") || {text}.contains(\"{other}\"))"),
+            1 => format!("!{text}.contains(\"{needle}\")"),
+            2 => {
+                let name = self.name();
+                format!("[\"{needle}\", \"{other}\", \"bot\"].some(|{name}| {text}.contains({name}))")
+            }
+            _ => format!("{text}.contains(\"{needle}\")"),
+        }
+    }
+
+    /// A test with a constant, on either side.
+    fn constant_test(&mut self, how: &str) -> String {
+        let (text, constant) = (self.asked(), self.random.pick(&TEXTS));
+        match self.random.below(7) {
+            0 => format!("{text}.starts_with(\"{constant}\")"),
+            1 => format!("{text}.ends_with(\"{constant}\")"),
+            2 => format!("({text} {how} \"{constant}\")"),
+            3 => format!("(\"{constant}\" {how} {text})"),
+            4 => format!("({} {how} req.client.rate)", self.random.pick(&FLOATS)),
+            5 => format!("(req.client.rate {how} {})", self.random.pick(&FLOATS)),
+            _ => format!("({} {how} req.geo.rate)", self.random.pick(&INTS)),
+        }
+    }
+
+    /// Whether something is in a list: of few, of long, of many; of integers.
+    fn membership(&mut self, depth: u32) -> String {
+        match self.random.below(4) {
+            0 => format!("({} in [\"/login\", \"/admin/login?next=/admin/xX\"])", self.asked()),
+            1 => format!(
+                "({} in [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"x\", \"curl/8\"])",
+                self.text(depth - 1)
+            ),
+            2 => format!("({} in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 40])", self.int(depth - 1)),
+            _ => format!("({} in [0, 1, 3])", self.float(depth - 1)),
         }
     }
 }
