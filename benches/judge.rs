@@ -182,8 +182,10 @@ fn rules_one_in_ten_hits(bencher: Bencher<'_, '_>, way: &str) {
 #[divan::bench(args = WAYS, sample_size = 100)]
 fn reference_script(bencher: Bencher<'_, '_>, way: &str) {
     let gate = Gate::with("reference");
-    let context = gate.enrich(&parts("browser")).context;
-    bencher.bench(|| gate.snapshot.policy().evaluate_by(way_of(way), black_box(&context)));
+    gate.located(&parts("browser"), |located| {
+        let context = pipeline::enrich(located);
+        bencher.bench(|| gate.snapshot.policy().evaluate_by(way_of(way), black_box(&context)));
+    });
 }
 
 fn way_of(name: &str) -> Way {
