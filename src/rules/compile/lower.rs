@@ -220,46 +220,6 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn define(&mut self, name: &str, value: &Expr) -> Lowered<Node> {
-        match self.thing(value)? {
-            Thing::Node(Node::Signal(source)) if !self.is_changed(name) => {
-                self.bind(name, Binding::Signal(source));
-                Ok(Node::UNIT)
-            }
-            Thing::Node(node) => {
-                let slot = self.slot();
-                self.bind(name, Binding::Local(slot));
-                Ok(Node::Set(slot, Box::new(node)))
-            }
-            Thing::Object(root, group) => {
-                self.bind(name, Binding::Object(root, group));
-                Ok(Node::UNIT)
-            }
-            Thing::Risk(phase) => {
-                self.bind(name, Binding::Risk(phase));
-                Ok(Node::UNIT)
-            }
-            Thing::List(_) | Thing::Map(_) | Thing::Range(..) => {
-                Err(kept("a collection in a variable; make it a top-level `const`", value.start_position()))
-            }
-        }
-    }
-
-    fn assign(&mut self, target: &Expr, value: &Expr, how: Option<&str>, at: Position) -> Lowered<Node> {
-        let slot = match target {
-            Expr::Variable(variable, ..) => self.binding(&variable.1),
-            _ => None,
-        };
-        let Some(Binding::Local(slot)) = slot else {
-            return Err(kept("this assignment", target.start_position()));
-        };
-        let value = self.node(value)?;
-        let Some(how) = how else { return Ok(Node::Set(slot, Box::new(value))) };
-        let how = arithmetic(how).ok_or_else(|| kept(format!("`{how}=`"), at))?;
-        let value = merge::arithmetic(how, Node::Local(slot), value, place(at));
-        Ok(Node::Set(slot, Box::new(value)))
-    }
-
     /// An expression that has a value at run time.
     pub(super) fn node(&mut self, expression: &Expr) -> Lowered<Node> {
         match self.thing(expression)? {
@@ -315,19 +275,6 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn variable(&self, name: &str, at: Position) -> Lowered<Thing> {
-        match self.binding(name) {
-            Some(Binding::Local(slot)) => Ok(Thing::Node(Node::Local(slot))),
-            Some(Binding::Signal(source)) => Ok(Thing::Node(Node::Signal(source))),
-            Some(Binding::Object(root, group)) => Ok(Thing::Object(root, group)),
-            Some(Binding::Risk(phase)) => Ok(Thing::Risk(phase)),
-            None => {
-                let value = self.constant_named(name).and_then(known);
-                value.ok_or_else(|| kept(format!("variable `{name}`"), at))
-            }
-        }
-    }
-
     fn index(&mut self, base: &Expr, key: &Expr, at: Position) -> Lowered<Thing> {
         let Thing::Map(map) = self.thing(base)? else { return Err(kept("an index", at)) };
         let key = Box::new(self.node(key)?);
@@ -372,7 +319,7 @@ impl<'a> Lowering<'a> {
 }
 
 /// What a constant is at load.
-fn known(value: &Dynamic) -> Option<Thing> {
+pub(super) fn known(value: &Dynamic) -> Option<Thing> {
     if let Some(list) = value.read_lock::<rhai::Array>() {
         return Some(Thing::List(list.clone()));
     }

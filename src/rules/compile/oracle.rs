@@ -2,6 +2,7 @@
 //!
 //! `RISKGATE_ORACLE_PROGRAMS` sets how many programs are made; each is asked about several requests.
 
+mod random;
 mod writer;
 
 use serde_json::{Value as Json, json};
@@ -10,7 +11,8 @@ use crate::decision::{Evaluation, Spoken};
 use crate::rules::sandbox::Bounds;
 use crate::rules::{Policy, Script, Terms, Way};
 use crate::signals::Vocabulary;
-use writer::{INTS, Random, TEXTS, Writer};
+use random::{INTS, Random, TEXTS};
+use writer::Writer;
 
 /// Programs in a normal test run.
 const PROGRAMS: u64 = 1_500;

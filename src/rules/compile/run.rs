@@ -65,10 +65,7 @@ impl<'e> Frame<'e> {
     #[inline(never)]
     fn read(&mut self, source: usize) -> Val<'e> {
         let value = match self.program.sources.get(source) {
-            Some(Source::Need(slot, _)) => {
-                let value = self.request.values().get(*slot);
-                value.map_or(Val::Unit, |value| Val::of(value))
-            }
+            Some(Source::Need(slot, _)) => self.request.values().get(*slot).map_or(Val::Unit, Val::of),
             Some(Source::Lower(of)) => match self.signal(*of) {
                 Val::Text(text) => Val::Text(self.lower(text)),
                 // Only texts have such a source.
