@@ -11,7 +11,7 @@ use std::process::Command;
 use memchr::memchr_iter;
 use toml::{Table, Value};
 
-use crate::contestant::{Contestant, Seat};
+use crate::contestant::{Contestant, Seat, Work};
 use crate::error::LoadError;
 use crate::process;
 
@@ -21,6 +21,7 @@ pub(crate) struct Gate {
     configuration: &'static str,
     /// What its policy may answer to the mix.
     statuses: &'static [u16],
+    work: Work,
 }
 
 /// Begins the names of the files of its decision log.
@@ -33,6 +34,7 @@ impl Gate {
             name: "riskgate, reference policy",
             configuration: "benches/load/reference/riskgate.toml",
             statuses: &[200],
+            work: Work::Reference { score: "riskgate-score" },
         }
     }
 
@@ -42,6 +44,7 @@ impl Gate {
             name: "riskgate, shipped policy",
             configuration: "conf/riskgate.toml",
             statuses: &[200, 403, 429],
+            work: Work::Any,
         }
     }
 
@@ -88,6 +91,10 @@ impl Contestant for Gate {
         Ok(command)
     }
 
+    fn work(&self) -> Work {
+        self.work
+    }
+
     fn may_answer(&self, status: u16) -> bool {
         self.statuses.contains(&status)
     }
@@ -102,7 +109,8 @@ impl Contestant for Gate {
     }
 }
 
-fn repository() -> PathBuf {
+/// Where the repository is.
+pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 

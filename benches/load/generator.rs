@@ -192,6 +192,11 @@ impl Outcome {
         self.statuses.values().sum()
     }
 
+    /// Microseconds that this part of all requests stayed below.
+    pub(crate) fn quantile(&self, part: f64) -> f64 {
+        self.latencies.value_at_quantile(part) as f64 / 1e3
+    }
+
     fn count(&mut self, answer: Answer, now: Instant) {
         self.charge(now - answer.meant);
         *self.statuses.entry(answer.status).or_default() += 1;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::table::Form;
+
 /// Real HTTP load against the gate and against a bare Pingora proxy.
 #[derive(Debug, Parser)]
 #[command(name = "load", bin_name = "cargo bench --bench load --")]
@@ -22,6 +24,9 @@ pub(crate) struct Options {
     /// A few seconds that show that the bench works; the figures mean nothing
     #[arg(long)]
     smoke: bool,
+    /// Write tables for a page in Markdown
+    #[arg(long)]
+    markdown: bool,
     #[arg(long, hide = true)]
     bench: bool,
     #[arg(long, hide = true)]
@@ -72,6 +77,11 @@ impl Options {
         let smoke = self.smoke || self.test || variable || !self.bench;
         let plan = if smoke { SMOKE } else { FULL };
         Plan { rounds: self.rounds.unwrap_or(plan.rounds), phase: self.seconds.unwrap_or(plan.phase), ..plan }
+    }
+
+    /// How tables are written.
+    pub(crate) fn form(&self) -> Form {
+        if self.markdown { Form::Markdown } else { Form::Aligned }
     }
 
     /// What the names of contestants have to contain.
