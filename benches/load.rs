@@ -25,6 +25,8 @@ mod gate;
 mod generator;
 #[path = "load/machine.rs"]
 mod machine;
+#[path = "load/memory.rs"]
+mod memory;
 #[path = "load/noise.rs"]
 mod noise;
 #[path = "load/options.rs"]
@@ -39,6 +41,8 @@ mod peers;
 mod probe;
 #[path = "load/process.rs"]
 mod process;
+#[path = "load/reload.rs"]
+mod reload;
 #[path = "load/report.rs"]
 mod report;
 #[path = "load/requests.rs"]
@@ -47,6 +51,8 @@ mod requests;
 mod response;
 #[path = "load/rounds.rs"]
 mod rounds;
+#[path = "load/rules.rs"]
+mod rules;
 #[path = "load/spread.rs"]
 mod spread;
 #[path = "load/table.rs"]
@@ -67,7 +73,7 @@ use crate::contestant::Contestant;
 use crate::database::Database;
 use crate::error::LoadError;
 use crate::gate::Gate;
-use crate::options::Options;
+use crate::options::{Options, Plan, Scenario};
 use crate::origin::Direct;
 use crate::peers::{HaProxy, Nginx};
 
@@ -95,12 +101,36 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn bench(options: &Options) -> Result<(), LoadError> {
-    let plan = options.plan();
+    let (plan, form) = (options.plan(), options.form());
+    let asked_for = options.scenario();
+    let scenarios = if plan.smoke && asked_for == Scenario::Contest && options.filter().is_none() {
+        Scenario::ALL.as_slice()
+    } else {
+        std::slice::from_ref(&asked_for)
+    };
+    for scenario in scenarios {
+        let run = || match scenario {
+            Scenario::Contest => contest(options, &plan),
+            Scenario::Memory => memory::run(&plan, form),
+            Scenario::Reload => reload::run(&plan, form),
+        };
+        // A thread of its own, since a thread that has chosen a core is bound to it.
+        let text = std::thread::scope(|scope| scope.spawn(run).join());
+        let text = text.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if plan.smoke {
+            println!("A smoke run: these figures mean nothing.\n");
+        }
+        println!("{text}\n");
+    }
+    Ok(())
+}
+
+/// Everybody against the baseline.
+fn contest(options: &Options, plan: &Plan) -> Result<String, LoadError> {
     let database = Rc::new(Database::open()?);
     let others = contestants(options, &database);
     if others.is_empty() {
-        println!("load: no contestant is called like that");
-        return Ok(());
+        return Ok("no contestant is called like that".into());
     }
     let (mut present, mut missing): (Vec<&dyn Contestant>, _) = (vec![&Bare::Baseline], Vec::new());
     for contestant in &others {
@@ -113,10 +143,9 @@ fn bench(options: &Options) -> Result<(), LoadError> {
     for contestant in &present {
         probe::verify(&arena, *contestant, &addresses)?;
     }
-    let results = rounds::run(&plan, &arena, &present, missing)?;
+    let results = rounds::run(plan, &arena, &present, missing)?;
     arena.close()?;
-    println!("{}", report::write(&plan, &results, options.form()));
-    Ok(())
+    Ok(report::write(plan, &results, options.form()))
 }
 
 /// Who is compared with the baseline. Those that say how far to trust the figures, or where a difference comes from,

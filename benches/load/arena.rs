@@ -28,9 +28,17 @@ pub(crate) struct Standing {
 }
 
 impl Arena {
-    /// Takes the cores and starts the origin.
+    /// Takes two cores, if they can be chosen, and starts the origin.
     pub(crate) fn open() -> Result<Self, LoadError> {
-        let cores = machine::two_cores();
+        Self::on(machine::two_cores())
+    }
+
+    /// Starts the origin, and lets everybody run where the system likes.
+    pub(crate) fn anywhere() -> Result<Self, LoadError> {
+        Self::on(None)
+    }
+
+    fn on(cores: Option<Cores>) -> Result<Self, LoadError> {
         if let Some(cores) = cores {
             machine::pin_to(cores.load)?;
         }

@@ -19,6 +19,11 @@ pub(crate) trait Contestant {
         None
     }
 
+    /// Its name and version, if it is a program of others.
+    fn version(&self) -> Option<String> {
+        None
+    }
+
     /// What it does with a request, which is probed before it is measured.
     fn work(&self) -> Work {
         Work::Any

@@ -52,6 +52,11 @@ impl Contestant for Nginx {
         (!complete).then_some("apt install nginx libnginx-mod-http-lua libnginx-mod-http-geoip2")
     }
 
+    fn version(&self) -> Option<String> {
+        // nginx version: nginx/1.22.1
+        said("nginx")?.split_ascii_whitespace().nth(2).map(str::to_owned)
+    }
+
     fn command(&self, seat: &Seat<'_>) -> Result<Command, LoadError> {
         let program = installed("nginx").unwrap_or_else(|| "nginx".into());
         let modules = Self::modules(&program).display().to_string();
@@ -78,6 +83,11 @@ impl Contestant for HaProxy {
 
     fn missing(&self) -> Option<&'static str> {
         installed("haproxy").is_none().then_some("apt install haproxy")
+    }
+
+    fn version(&self) -> Option<String> {
+        // HAProxy version 2.6.12-1 2025/10/03 - https://haproxy.org/
+        said("haproxy")?.split_ascii_whitespace().nth(2).map(|version| format!("HAProxy {version}"))
     }
 
     fn command(&self, seat: &Seat<'_>) -> Result<Command, LoadError> {
@@ -123,6 +133,12 @@ fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// What a program says of its version.
+fn said(program: &str) -> Option<String> {
+    let asked = Command::new(installed(program)?).arg("-v").stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&[asked.stdout, asked.stderr].concat()).into_owned())
 }
 
 /// How many decisions a log holds.

@@ -18,9 +18,6 @@ pub(crate) fn write(plan: &Plan, results: &Results, form: Form) -> String {
 }
 
 fn write_all(text: &mut String, plan: &Plan, results: &Results, form: Form) -> std::fmt::Result {
-    if plan.smoke {
-        writeln!(text, "A smoke run: these figures mean nothing.\n")?;
-    }
     writeln!(text, "{}", figures(results).write(form))?;
     if let Some(table) = comparison(results) {
         writeln!(text, "{}", table.write(form))?;
@@ -157,7 +154,8 @@ fn method(text: &mut String, plan: &Plan, results: &Results) -> std::fmt::Result
         results.took.as_secs_f64(),
     )?;
     noise(text, results)?;
-    write!(text, "{}", crate::machine::about(results.cores))
+    let others = if results.versions.is_empty() { "none".into() } else { results.versions.join(", ") };
+    write!(text, "{} Beside them: {others}.", crate::machine::about(results.cores))
 }
 
 /// How quiet the machine was.

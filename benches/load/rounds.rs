@@ -28,6 +28,8 @@ pub(crate) struct Results {
     pub(crate) subject: String,
     /// Who could not take part, and how to install what is missing.
     pub(crate) missing: Vec<(String, &'static str)>,
+    /// Programs of others that took part.
+    pub(crate) versions: Vec<String>,
     /// How still the machine was, looked at in each round.
     pub(crate) stalls: Vec<Stalls>,
     /// How long it all took.
@@ -93,7 +95,9 @@ pub(crate) fn run(
         }
     }
     let subject = crate::gate::Gate::reference().name().to_owned();
-    Ok(Results { rows, rate, cores: arena.cores(), subject, missing, stalls, took: begin.elapsed() })
+    let versions = contestants.iter().filter_map(|contestant| contestant.version()).collect();
+    let (cores, took) = (arena.cores(), begin.elapsed());
+    Ok(Results { rows, rate, cores, subject, missing, versions, stalls, took })
 }
 
 /// One turn; without a fixed rate only as fast as possible.
