@@ -54,13 +54,15 @@ pub(crate) fn run(plan: &Plan, form: Form) -> Result<String, LoadError> {
     all_compiled(standing.folder.path())?;
     let mut load = Generator::connect(gate.name(), standing.process.address(), plan.connections)?;
     rounds::verify(&gate, &load.as_fast_as_possible(plan.warm_up)?)?;
-    let length = if plan.smoke { EVERY * 2 } else { plan.phase * LONGER };
-    let mut measured = Vec::new();
+    let length = if plan.smoke { EVERY * 2 } else { (plan.phase * LONGER).max(EVERY) };
+    let (mut measured, mut changed) = (Vec::new(), 0);
     for _ in 0..plan.rounds {
         let without = load.at_rate(rate, length)?;
         let threads = || usage::of_threads(standing.process.pid(), &THREADS);
         let before = threads();
-        let (with, changes) = while_changing(standing.folder.path(), || load.at_rate(rate, length))?;
+        let (with, changes) =
+            while_changing(standing.folder.path(), changed, length, || load.at_rate(rate, length))?;
+        changed += changes.len();
         let cpu = threads().zip(before).map(|(after, before)| after.saturating_sub(before));
         measured.push(Round { without, with: with?, changes, cpu });
     }
@@ -102,17 +104,23 @@ fn all_compiled(folder: &Path) -> Result<(), LoadError> {
     }
 }
 
-/// Does something while another thread changes scripts; when it changed them.
-fn while_changing<T>(folder: &Path, work: impl FnOnce() -> T) -> Result<(T, Vec<Timestamp>), LoadError> {
+/// Does something that takes so long while another thread changes scripts, `first` ones of which changed before; when
+/// it changed them. The last change is early enough to become live before the end.
+fn while_changing<T>(
+    folder: &Path,
+    first: usize,
+    length: Duration,
+    work: impl FnOnce() -> T,
+) -> Result<(T, Vec<Timestamp>), LoadError> {
     let over = AtomicBool::new(false);
     let change = || -> std::io::Result<Vec<Timestamp>> {
         let (begin, mut changes) = (Instant::now(), Vec::new());
-        while !over.load(Ordering::SeqCst) {
-            let number = u32::try_from(changes.len()).unwrap_or(u32::MAX);
-            // The last change has to be live before its phase ends.
-            if begin.elapsed() >= EVERY * number {
-                rules::change(folder, changes.len() + 1 + begin.elapsed().subsec_micros() as usize)?;
+        let mut due = Duration::ZERO;
+        while !over.load(Ordering::SeqCst) && due + EVERY <= length {
+            if begin.elapsed() >= due {
+                rules::change(folder, first + changes.len())?;
                 changes.push(Timestamp::now());
+                due += EVERY;
             }
             sleep(Duration::from_millis(10));
         }

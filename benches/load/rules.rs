@@ -22,12 +22,12 @@ pub(crate) fn write(seat: &Seat<'_>) -> Result<Option<PathBuf>, LoadError> {
     Ok(Some(folder))
 }
 
-/// Changes one of them, as editors do: a new file in the place of the old one.
-pub(crate) fn change(seat: &Path, points: usize) -> std::io::Result<()> {
-    let (number, folder) = (points % SCRIPTS, folder(seat));
-    let draft = seat.join("draft");
-    fs::write(&draft, script(number, 1 + points % 50))?;
-    fs::rename(draft, path(&folder, number))
+/// Changes one of them for the `number`th time, as editors do: a new file in the place of the old one.
+pub(crate) fn change(seat: &Path, number: usize) -> std::io::Result<()> {
+    let (script_number, draft) = (number % SCRIPTS, seat.join("draft"));
+    // Never what it was before.
+    fs::write(&draft, script(script_number, 2 + number / SCRIPTS % 48))?;
+    fs::rename(draft, path(&folder(seat), script_number))
 }
 
 fn folder(seat: &Path) -> PathBuf {
