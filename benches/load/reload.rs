@@ -18,6 +18,7 @@ use crate::error::LoadError;
 use crate::gate::Gate;
 use crate::generator::{Generator, Outcome};
 use crate::machine;
+use crate::noise::Watch;
 use crate::options::Plan;
 use crate::process::OUTPUT;
 use crate::rounds;
@@ -55,6 +56,8 @@ pub(crate) fn run(plan: &Plan, form: Form) -> Result<String, LoadError> {
     let mut load = Generator::connect(gate.name(), standing.process.address(), plan.connections)?;
     rounds::verify(&gate, &load.as_fast_as_possible(plan.warm_up)?)?;
     let length = if plan.smoke { EVERY * 2 } else { (plan.phase * LONGER).max(EVERY) };
+    let ours = [standing.process.pid(), arena.origin().pid(), std::process::id()];
+    let watch = Watch::begin(arena.cores(), &ours);
     let (mut measured, mut changed) = (Vec::new(), 0);
     for _ in 0..plan.rounds {
         let without = load.at_rate(rate, length)?;
@@ -66,6 +69,7 @@ pub(crate) fn run(plan: &Plan, form: Form) -> Result<String, LoadError> {
         let cpu = threads().zip(before).map(|(after, before)| after.saturating_sub(before));
         measured.push(Round { without, with: with?, changes, cpu });
     }
+    let noise = watch.others().map_or("n/a".into(), |others| format!("{:.1}", others * 100.0));
     drop(load);
     let folder = standing.stop()?;
     for Round { without, with, .. } in &measured {
@@ -81,7 +85,7 @@ pub(crate) fn run(plan: &Plan, form: Form) -> Result<String, LoadError> {
         "{latencies}\n{durations}\nMethod: {} with the gate on one core, {} rounds of {length:?} at {rate:.0} \
          requests/s ({:.0} % of what bare Pingora reached), first without changes, then with one every {EVERY:?}. \
          Ratios within a round; median [lowest to highest]. A reload shares the gate's one core with its \
-         requests here.\n{}",
+         requests here.\nNoise: other programs used {noise} % of the cores.\n{}",
         gate.name(),
         plan.rounds,
         plan.part * 100.0,
