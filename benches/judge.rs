@@ -5,17 +5,23 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a bench that cannot begin has nobody else to tell")]
 
+use std::cell::{Cell, RefCell};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
 use mimalloc::MiMalloc;
 use riskgate::app::{self, build::Builder};
 use riskgate::cases::Setting;
 use riskgate::clock::Clock;
-use riskgate::facts::client::{Keyring, PeerAddr, Truncation, TrustedProxies};
+use riskgate::decision::{Evaluation, Outcome};
+use riskgate::facts::client::{Keyring, PeerAddr, Pseudonym, Truncation, TrustedProxies};
 use riskgate::facts::forwarded::ForwardHeader;
+use riskgate::facts::place::Place;
 use riskgate::facts::request::{RequestHead, Scheme};
 use riskgate::pipeline::{self, Enquiry};
+use riskgate::record::{self, DecisionRecord, Recorder, Writer};
 use riskgate::reload::sources::Sources;
 use riskgate::reload::{Build, Built};
 use riskgate::rules::sandbox::Bounds;
@@ -23,7 +29,7 @@ use riskgate::rules::{Policy, Script, Terms, Way};
 use riskgate::signals::Vocabulary;
 use riskgate::snapshot::Snapshot;
 use riskgate::traffic::{RouteKey, Traffic};
-use std::sync::Arc;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 #[global_allocator]
@@ -68,6 +74,84 @@ fn whole(bencher: Bencher<'_, '_>, policy: &str, request: &str) {
         let now = gate.clock.now();
         pipeline::count(&gate.snapshot, &enriched.subject, &judgement.decision, &gate.traffic, now);
     });
+}
+
+/// The worker's part of the decision log: one line of the reference policy into its buffer.
+#[divan::bench(args = REQUESTS, sample_size = PER_STEP)]
+fn record(bencher: Bencher<'_, '_>, request: &str) {
+    let kept = Kept::of(request);
+    let (recorder, writer) = log();
+    let (writer, count) = (RefCell::new(writer), Cell::new(0));
+    let empty_now_and_then = || {
+        if count.replace(count.get() + 1) % PER_STEP == 0 {
+            writer.borrow_mut().step(kept.gate.clock.now());
+        }
+    };
+    let record = kept.record();
+    bencher.with_inputs(empty_now_and_then).bench_local_values(|()| recorder.record(black_box(&record)));
+    assert_eq!(recorder.dropped(), 0);
+}
+
+/// The writer's part: so many such lines from the buffer to a file that forgets them.
+#[divan::bench(args = REQUESTS)]
+fn record_write(bencher: Bencher<'_, '_>, request: &str) {
+    let kept = Kept::of(request);
+    let (recorder, mut writer) = log();
+    let record = kept.record();
+    bencher
+        .counter(divan::counter::ItemsCount::new(PER_STEP))
+        .with_inputs(|| (0..PER_STEP).for_each(|_| recorder.record(&record)))
+        .bench_local_values(|()| writer.step(kept.gate.clock.now()));
+}
+
+const PER_STEP: u32 = 1000;
+
+fn log() -> (Recorder, Writer) {
+    Recorder::new(record::Settings { path: "/dev/null".into(), ..record::Settings::default() })
+}
+
+/// A request that was judged, and is about to be recorded.
+struct Kept {
+    gate: Gate,
+    request: http::request::Parts,
+    place: Place,
+    judgement: pipeline::Judgement,
+    signals: Vec<u8>,
+    observed: Evaluation,
+}
+
+impl Kept {
+    fn of(request: &str) -> Self {
+        let (gate, request) = (Gate::with("reference"), parts(request));
+        let enriched = gate.enrich(&request);
+        let judgement = pipeline::judge(&gate.snapshot, &enriched.context);
+        let signals = serde_json::to_vec(&enriched.context).expect("signals are JSON");
+        Self { gate, request, place: enriched.place, judgement, signals, observed: Evaluation::default() }
+    }
+
+    fn record(&self) -> DecisionRecord<'_> {
+        DecisionRecord {
+            id: Uuid::from_u128(0x019a_bcde_f012_7345_8899_aabb_ccdd_eeff),
+            time: self.gate.clock.now().wall,
+            generation: self.gate.snapshot.generation(),
+            route: Some("default"),
+            method: self.request.method.as_str(),
+            path: self.request.uri.path(),
+            host: "api.example.com",
+            status: 200,
+            place: self.place,
+            client: Pseudonym::parse("0123456789abcdef").expect("a pseudonym"),
+            decision: &self.judgement.decision,
+            evaluation: &self.judgement.evaluation,
+            observed: &self.observed,
+            signals: &self.signals,
+            outcome: Outcome::Allowed,
+            limit: None,
+            fault: None,
+            judge: Duration::from_micros(3),
+            total: Duration::from_micros(345),
+        }
+    }
 }
 
 /// Rules as policies have them, `n` of them in one script, asked by the compiled program.

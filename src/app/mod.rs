@@ -29,7 +29,7 @@ use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::origin::EchoOrigin;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
 use crate::proxy::{Gate, Patience};
-use crate::record::{DecisionRecord, Running};
+use crate::record::Running;
 use crate::reload::watch::{Pace, Watch};
 use crate::reload::{Attention, Build, KeepUp, Live, Reloader, Requests};
 use crate::signals::{Secrets, Vocabulary};
@@ -78,7 +78,7 @@ pub struct Ready {
     server: Server,
     grace: Duration,
     signals: Signals,
-    records: Running<Box<DecisionRecord>>,
+    records: Running,
     /// Its private folder goes when this is dropped, after the server has stopped.
     origin: Option<EchoOrigin>,
 }

@@ -14,10 +14,11 @@ use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
 use crate::proxy::server::{Bound, ListenError, Listener};
 use crate::proxy::upstream::{Timeouts, Upstream};
-use crate::record::{DecisionRecord, Recorder, Running, Settings as RecordSettings};
+use crate::record::{Recorder, Running, Settings as RecordSettings};
 use crate::routes::{RouteSpec, Routes};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError};
+use crate::workers;
 
 /// The service of the built-in origin.
 pub(super) type EchoService = Bound<pingora::apps::http_app::HttpServer<Echo>>;
@@ -29,8 +30,8 @@ pub(super) struct Parts {
     pub(super) routes: Routes,
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Listener>,
-    pub(super) recorder: Recorder<Box<DecisionRecord>>,
-    pub(super) records: Running<Box<DecisionRecord>>,
+    pub(super) recorder: Recorder,
+    pub(super) records: Running,
 }
 
 /// The upstreams in order, and the built-in origin if one of them is it.
@@ -172,6 +173,7 @@ pub fn record_settings(config: &Config) -> RecordSettings {
     RecordSettings {
         path: if decisions.enabled { decisions.path.clone() } else { PathBuf::from("/dev/null") },
         queue: NonZeroUsize::new(decisions.queue).unwrap_or(NonZeroUsize::MIN),
+        workers: NonZeroUsize::new(config.server.threads).unwrap_or_else(workers::usual),
         max_size: decisions.max_size,
         max_age: decisions.max_age,
         keep_files: decisions.keep_files,

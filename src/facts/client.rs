@@ -214,6 +214,17 @@ impl Pseudonym {
         }
         u64::from_str_radix(text, 16).ok().map(|bits| Self(bits.to_be_bytes()))
     }
+
+    /// What [`fmt::Display`] writes.
+    pub fn digits(self) -> [u8; 16] {
+        let mut digits = [0; 16];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(
+                &[byte >> 4, byte & 15].map(|half| if half < 10 { b'0' + half } else { b'a' - 10 + half }),
+            );
+        }
+        digits
+    }
 }
 
 impl fmt::Display for Pseudonym {

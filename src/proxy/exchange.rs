@@ -189,17 +189,17 @@ impl Judged {
         })
     }
 
-    /// What is kept of it.
-    pub(super) fn into_record(
-        self,
+    /// What is kept of it. `signals` is what the policy saw, as JSON.
+    pub(super) fn record<'a>(
+        &'a self,
         session: &Session,
         failure: Option<Failure>,
-        observed: Evaluation,
+        observed: &'a Evaluation,
+        signals: &'a [u8],
         now: Now,
-    ) -> DecisionRecord {
-        let total = self.since(now);
+    ) -> DecisionRecord<'a> {
         let (limit, unserved) = match &self.sentence {
-            Some(Sentence::Throttled { limit, .. }) => (Some(limit.clone()), None),
+            Some(Sentence::Throttled { limit, .. }) => (Some(limit.as_str()), None),
             Some(Sentence::Unserved(why)) => (None, Some(why.as_str())),
             Some(Sentence::Pass(_) | Sentence::Blocked) | None => (None, None),
         };
@@ -207,21 +207,22 @@ impl Judged {
             id: self.id,
             time: self.arrived.wall,
             generation: self.snapshot.generation(),
-            route: self.route.map(|route| route.name),
-            method: self.head.method,
-            path: self.head.path,
-            host: self.head.host,
+            route: self.route.as_ref().map(|route| &*route.name),
+            method: &self.head.method,
+            path: &self.head.path,
+            host: &self.head.host,
             status: status(session, failure),
             place: self.enriched.place,
             client: self.caller.client.pseudonym(),
-            judgement: self.judgement,
-            context: self.enriched.context,
+            decision: &self.judgement.decision,
+            evaluation: &self.judgement.evaluation,
+            observed,
+            signals,
             outcome: self.sentence.as_ref().map_or(Outcome::Blocked, Sentence::outcome),
             limit,
             fault: unserved.or_else(|| failure.map(Failure::as_str)),
-            observed,
             judge: self.judge,
-            total,
+            total: self.since(now),
         }
     }
 }

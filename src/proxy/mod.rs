@@ -31,7 +31,7 @@ use crate::decision::Evaluation;
 use crate::facts::request::{RequestHead, Scheme};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Enquiry, Observation};
-use crate::record::{DecisionRecord, Recorder};
+use crate::record::Recorder;
 use crate::reload::Live;
 use crate::routes::Routes;
 use crate::signals::Response;
@@ -57,7 +57,7 @@ pub struct Gate {
     /// The upstreams, as routes number them.
     pub upstreams: Vec<Upstream>,
     /// Where records go.
-    pub recorder: Recorder<Box<DecisionRecord>>,
+    pub recorder: Recorder,
     /// What is counted for operators.
     pub metrics: Arc<Metrics>,
     /// The clocks.
@@ -193,19 +193,14 @@ impl ProxyHttp for Gate {
             self.metrics.upstream_failed(upstream.name());
         }
         let observed = self.observe(session, &judged, failure, now);
-        let record = judged.into_record(session, failure, observed, now);
-        let (decision, evaluation) = (&record.judgement.decision, &record.judgement.evaluation);
-        self.metrics.decided(
-            record.place.country,
-            record.outcome,
-            decision.level(),
-            record.judge,
-            record.total,
-        );
-        self.metrics.reasoned(decision.reasons());
-        self.metrics.failed(evaluation);
-        self.metrics.failed(&record.observed);
-        self.recorder.record(Box::new(record));
+        let signals = serde_json::to_vec(&judged.enriched.context).unwrap_or_else(|_| b"{}".to_vec());
+        let record = judged.record(session, failure, &observed, &signals, now);
+        let (country, level) = (record.place.country, record.decision.level());
+        self.metrics.decided(country, record.outcome, level, record.judge, record.total);
+        self.metrics.reasoned(record.decision.reasons());
+        self.metrics.failed(record.evaluation);
+        self.metrics.failed(record.observed);
+        self.recorder.record(&record);
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
