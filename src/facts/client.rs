@@ -217,11 +217,10 @@ impl Pseudonym {
 
     /// What [`fmt::Display`] writes.
     pub fn digits(self) -> [u8; 16] {
+        let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' - 10 + half };
         let mut digits = [0; 16];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(
-                &[byte >> 4, byte & 15].map(|half| if half < 10 { b'0' + half } else { b'a' - 10 + half }),
-            );
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(self.0) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
         }
         digits
     }

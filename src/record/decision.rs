@@ -78,58 +78,59 @@ impl Entry for DecisionRecord<'_> {
 
 impl DecisionRecord<'_> {
     fn write_request(&self, json: &mut Json<'_>) {
-        json.raw("{\"id\":").id(self.id);
-        json.raw(",\"time\":").moment(self.time);
-        json.raw(",\"generation\":").number(self.generation.0);
-        json.raw(",\"route\":").text_or_null(self.route);
-        json.raw(",\"method\":").text(short(self.method));
-        json.raw(",\"path\":").text(short(self.path));
-        json.raw(",\"host\":").text(short(self.host));
-        json.raw(",\"status\":").number(self.status);
-        json.raw(",\"country\":").word(self.place.country.as_str());
-        json.raw(",\"asn\":").number(self.place.asn.number());
-        json.raw(",\"client\":\"").json(&self.client.digits()).raw("\"");
+        json.raw("{\"id\":\"").id(self.id);
+        json.raw("\",\"time\":\"").json(&json::moment(self.time));
+        json.raw("\",\"generation\":").number(self.generation.0);
+        match self.route {
+            Some(route) => json.raw(",\"route\":\"").text(route).raw("\",\"method\":\""),
+            None => json.raw(",\"route\":null,\"method\":\""),
+        };
+        json.text(short(self.method));
+        json.raw("\",\"path\":\"").text(short(self.path));
+        json.raw("\",\"host\":\"").text(short(self.host));
+        json.raw("\",\"status\":").number(self.status);
+        json.raw(",\"country\":\"").raw(self.place.country.as_str());
+        json.raw("\",\"asn\":").number(self.place.asn.number());
+        json.raw(",\"client\":\"").json(&self.client.digits());
     }
 
     fn write_decision(&self, json: &mut Json<'_>) {
-        json.raw(",\"level\":").word(self.decision.level().as_str());
-        json.raw(",\"score\":").number(self.decision.score().value());
-        json.raw(",\"wanted\":").word(self.decision.action().as_str());
-        json.raw(",\"action\":").word(self.outcome.as_str());
+        json.raw("\",\"level\":\"").raw(self.decision.level().as_str());
+        json.raw("\",\"score\":").number(self.decision.score().value());
+        json.raw(",\"wanted\":\"").raw(self.decision.action().as_str());
+        json.raw("\",\"action\":\"").raw(self.outcome.as_str());
         if let Some(limit) = self.limit {
-            json.raw(",\"limit\":").text(limit);
+            json.raw("\",\"limit\":\"").text(limit);
         }
         if let Some(fault) = self.fault {
-            json.raw(",\"fault\":").text(fault);
+            json.raw("\",\"fault\":\"").text(fault);
         }
-        json.raw(",\"reasons\":").array(self.decision.reasons().iter(), write_reason);
+        json.raw("\",\"reasons\":").array(self.decision.reasons().iter(), write_reason);
         let errors = self.evaluation.errors().chain(self.observed.errors());
         json.raw(",\"errors\":").array(errors, write_error);
     }
 }
 
 fn write_reason(json: &mut Json<'_>, reason: &Reason) {
-    json.raw("{\"rule\":").text(&reason.rule);
-    json.raw(",\"reason\":").text(&reason.reason);
-    json.raw(",\"points\":").number(reason.points);
+    json.raw("{\"rule\":\"").text(&reason.rule);
+    json.raw("\",\"reason\":\"").text(&reason.reason);
+    json.raw("\",\"points\":").number(reason.points);
     if let Some(verb) = reason.verb {
-        json.raw(",\"verb\":").text(verb);
+        json.raw(",\"verb\":\"").text(verb).raw("\"");
     }
     json.raw(if reason.observed { ",\"observed\":true}" } else { "}" });
 }
 
 fn write_error(json: &mut Json<'_>, (outcome, error): (&RuleOutcome, &ScriptError)) {
-    json.raw("{\"rule\":").text(&outcome.rule);
-    json.raw(",\"message\":").text(&error.message);
-    json.raw(",\"line\":").number(error.line);
+    json.raw("{\"rule\":\"").text(&outcome.rule);
+    json.raw("\",\"message\":\"").text(&error.message);
+    json.raw("\",\"line\":").number(error.line);
     json.raw(",\"column\":").number(error.column).raw("}");
 }
 
 /// A wall time as RFC 3339 in UTC, with milliseconds.
 pub fn rfc3339(wall: Wall) -> String {
-    let mut text = Vec::new();
-    json::moment(wall, &mut text);
-    String::from_utf8(text).unwrap_or_default()
+    String::from_utf8_lossy(&json::moment(wall)).into_owned()
 }
 
 fn short(text: &str) -> &str {
