@@ -20,6 +20,7 @@ use riskgate::facts::client::{Keyring, PeerAddr, Pseudonym, Truncation, TrustedP
 use riskgate::facts::forwarded::ForwardHeader;
 use riskgate::facts::place::Place;
 use riskgate::facts::request::{RequestHead, Scheme};
+use riskgate::metrics::Metrics;
 use riskgate::pipeline::{self, Enquiry};
 use riskgate::record::{self, DecisionRecord, Recorder, Writer};
 use riskgate::reload::sources::Sources;
@@ -102,6 +103,23 @@ fn record_write(bencher: Bencher<'_, '_>, request: &str) {
         .counter(divan::counter::ItemsCount::new(PER_STEP))
         .with_inputs(|| (0..PER_STEP).for_each(|_| recorder.record(&record)))
         .bench_local_values(|()| writer.step(kept.gate.clock.now()));
+}
+
+/// What is counted of it for operators.
+#[divan::bench(args = REQUESTS, sample_size = 1000)]
+fn metrics(bencher: Bencher<'_, '_>, request: &str) {
+    let kept = Kept::of(request);
+    let metrics = Metrics::new().expect("metrics");
+    metrics.know(&kept.gate.snapshot);
+    let record = kept.record();
+    bencher.bench(|| {
+        let record = black_box(&record);
+        let (country, level) = (record.place.country, record.decision.level());
+        metrics.decided(country, record.outcome, level, record.judge, record.total);
+        metrics.reasoned(record.decision.reasons());
+        metrics.failed(record.evaluation);
+        metrics.failed(record.observed);
+    });
 }
 
 const PER_STEP: u32 = 1000;

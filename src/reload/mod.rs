@@ -131,6 +131,7 @@ impl<B: Build> Reloader<B> {
         let generation = Generation(1);
         let snapshot = Arc::new(snapshot.numbered(generation));
         builder.published(&snapshot);
+        metrics.know(&snapshot);
         let at = clock.now().wall;
         let outcome = ReloadOutcome::Published(generation);
         metrics.reloaded(outcome.as_str(), generation, at);
@@ -204,6 +205,7 @@ impl<B: Build> Reloader<B> {
     fn publish(&mut self, sources: Sources, snapshot: Snapshot, notes: Vec<Problem>) -> ReloadOutcome {
         let generation = Generation(self.live.pin().generation().0 + 1);
         let snapshot = Arc::new(snapshot.numbered(generation));
+        self.metrics.know(&snapshot);
         self.live.snapshot.store(Arc::clone(&snapshot));
         self.builder.published(&snapshot);
         (self.sources, self.refused) = (sources, None);
