@@ -20,6 +20,8 @@ use riskgate::facts::client::{Keyring, PeerAddr, Pseudonym, Truncation, TrustedP
 use riskgate::facts::forwarded::ForwardHeader;
 use riskgate::facts::place::Place;
 use riskgate::facts::request::{RequestHead, Scheme};
+use riskgate::facts::time::Tick;
+use riskgate::metrics::Metrics;
 use riskgate::pipeline::{self, Enquiry, Located};
 use riskgate::record::{self, DecisionRecord, Recorder, Writer};
 use riskgate::reload::sources::Sources;
@@ -97,16 +99,44 @@ fn record(bencher: Bencher<'_, '_>, request: &str) {
     assert_eq!(recorder.dropped(), 0);
 }
 
-/// The writer's part: so many such lines from the buffer to a file that forgets them.
-#[divan::bench(args = REQUESTS)]
-fn record_write(bencher: Bencher<'_, '_>, request: &str) {
-    let kept = Kept::of(request);
+/// The writer's part: so many such lines, of one worker or of several whose lines must be merged, to a file that
+/// forgets them.
+#[divan::bench(args = [1, 2])]
+fn record_write(bencher: Bencher<'_, '_>, workers: u32) {
+    let kept = Kept::of("browser");
     let (recorder, mut writer) = log();
-    let record = kept.record();
+    let fill = |worker: u32| {
+        for n in (worker..PER_STEP).step_by(workers as usize) {
+            recorder.record(&DecisionRecord {
+                ended: Tick::from_elapsed(Duration::from_micros(n.into())),
+                ..kept.record()
+            });
+        }
+    };
+    let fill = || {
+        std::thread::scope(|scope| (0..workers).for_each(|worker| drop(scope.spawn(move || fill(worker)))))
+    };
     bencher
         .counter(divan::counter::ItemsCount::new(PER_STEP))
-        .with_inputs(|| (0..PER_STEP).for_each(|_| recorder.record(&record)))
+        .with_inputs(fill)
         .bench_local_values(|()| writer.step(kept.gate.clock.now()));
+}
+
+/// What is counted of it for operators.
+#[divan::bench(args = REQUESTS, sample_size = 1000)]
+fn metrics(bencher: Bencher<'_, '_>, request: &str) {
+    let kept = Kept::of(request);
+    let metrics = Metrics::new().expect("metrics");
+    metrics.know(&kept.gate.snapshot);
+    let record = kept.record();
+    bencher.bench(|| {
+        let record = black_box(&record);
+        let (country, level) = (record.place.country, record.decision.level());
+        metrics.decided(country, record.outcome, level, record.judge, record.total);
+        metrics.reasoned(record.decision.reasons());
+        metrics.failed(record.evaluation);
+        metrics.failed(record.observed);
+    });
 }
 
 const PER_STEP: u32 = 1000;
@@ -159,6 +189,7 @@ impl Kept {
             fault: None,
             judge: Duration::from_micros(3),
             total: Duration::from_micros(345),
+            ended: self.gate.clock.now().tick,
         }
     }
 }

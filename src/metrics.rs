@@ -1,20 +1,25 @@
 //! What is counted for operators, in Prometheus' terms.
 //!
 //! Every label is bounded by construction: countries are two letters, actions and levels are enums, reasons, scripts
-//! and upstreams are names that an operator wrote. Nothing that a client sends becomes a label.
+//! and upstreams are names that an operator wrote. Nothing that a client sends becomes a label. On the path of a
+//! request no label is looked up in the registry: handles are resolved when a policy is published.
 
-use std::sync::OnceLock;
+mod durations;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use prometheus::core::Collector;
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
-use crate::decision::{Evaluation, Level, Outcome, Reason};
+use self::durations::Durations;
+use crate::decision::{Evaluation, Level, Mode, Outcome, Reason};
 use crate::facts::place::CountryCode;
 use crate::facts::time::Wall;
-use crate::snapshot::Generation;
+use crate::snapshot::{Generation, Snapshot};
 
 /// All metrics of one gate.
 pub struct Metrics {
@@ -24,26 +29,36 @@ pub struct Metrics {
     handles: Box<[OnceLock<IntCounter>]>,
     reasons: IntCounterVec,
     script_errors: IntCounterVec,
+    known: ArcSwap<Known>,
     reloads: IntCounterVec,
     generation: IntGauge,
     last_reload: Gauge,
-    judge: Histogram,
-    request: Histogram,
+    judge: Durations,
+    request: Durations,
     upstream_errors: IntCounterVec,
     dropped: IntCounter,
 }
 
-/// Bounds of `riskgate_judge_seconds`: 1 us to 16 ms.
-const JUDGE_SECONDS: [f64; 8] = [1e-6, 4e-6, 16e-6, 64e-6, 256e-6, 1e-3, 4e-3, 16e-3];
-/// Bounds of `riskgate_request_seconds`: 250 us to 65 s.
-const REQUEST_SECONDS: [f64; 10] = [250e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3, 1.024, 4.096, 16.384, 65.536];
+/// Handles of what the policy in use can say.
+#[derive(Default)]
+struct Known {
+    reasons: HashMap<String, IntCounter, RandomState>,
+    scripts: HashMap<String, IntCounter, RandomState>,
+}
+
+/// Bounds of `riskgate_judge_seconds`, in microseconds: 1 us to 16 ms.
+const JUDGE: [u64; 8] = [1, 4, 16, 64, 256, 1000, 4000, 16_000];
+/// Bounds of `riskgate_request_seconds`, in microseconds: 250 us to 65 s.
+const REQUEST: [u64; 10] =
+    [250, 1000, 4000, 16_000, 64_000, 256_000, 1_024_000, 4_096_000, 16_384_000, 65_536_000];
 
 impl Metrics {
     /// Registers all metrics.
     pub fn new() -> Result<Self, prometheus::Error> {
         let vec = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let histogram = |name: &str, help: &str, bounds: &[f64]| {
-            Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()))
+        let durations = |name: &str, help: &str, bounds: &[u64]| {
+            let bounds: Vec<_> = bounds.iter().copied().map(Duration::from_micros).collect();
+            Durations::new(name, help, &bounds)
         };
         let slots = CountryCode::COUNT * Outcome::ALL.len() * Level::ALL.len();
         let metrics = Self {
@@ -56,18 +71,15 @@ impl Metrics {
                 "Failures of scripts at run time.",
                 &["script"],
             )?,
+            known: ArcSwap::default(),
             reloads: vec("riskgate_reloads_total", "Reloads by outcome.", &["outcome"])?,
             generation: IntGauge::new("riskgate_generation", "Number of the snapshot in use.")?,
             last_reload: Gauge::new(
                 "riskgate_last_reload_timestamp_seconds",
                 "When the last reload was tried.",
             )?,
-            judge: histogram("riskgate_judge_seconds", "Time from parsed head to decision.", &JUDGE_SECONDS)?,
-            request: histogram(
-                "riskgate_request_seconds",
-                "Time from parsed head to end.",
-                &REQUEST_SECONDS,
-            )?,
+            judge: durations("riskgate_judge_seconds", "Time from parsed head to decision.", &JUDGE)?,
+            request: durations("riskgate_request_seconds", "Time from parsed head to end.", &REQUEST)?,
             upstream_errors: vec("riskgate_upstream_errors_total", "Failures of upstreams.", &["upstream"])?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
         };
@@ -75,6 +87,24 @@ impl Metrics {
             metrics.registry.register(collector)?;
         }
         Ok(metrics)
+    }
+
+    /// Makes ready to count what the policy of a snapshot can say; it stands at 0 from now on. Call it before the
+    /// snapshot is in use. What it does not name is counted too, at the price of a look into the registry.
+    pub fn know(&self, snapshot: &Snapshot) {
+        let rule_sets = || snapshot.policy().rule_sets().iter();
+        let enforced = rule_sets().filter(|rule_set| rule_set.mode() == Mode::Enforce);
+        let lists = snapshot.hard_lists().map(|list| format!("list.{list}"));
+        let reasons = enforced.flat_map(|rule_set| rule_set.reasons().map(str::to_owned)).chain(lists);
+        let scripts = rule_sets().map(|rule_set| rule_set.name().to_owned());
+        self.known.store(Arc::new(Known {
+            reasons: reasons
+                .map(|reason| (reason.clone(), self.reasons.with_label_values(&[reason])))
+                .collect(),
+            scripts: scripts
+                .map(|name| (name.clone(), self.script_errors.with_label_values(&[name])))
+                .collect(),
+        }));
     }
 
     /// Counts one judged request.
@@ -93,14 +123,21 @@ impl Metrics {
             Some(handle) => handle.get_or_init(|| self.decisions.with_label_values(&labels())).inc(),
             None => self.decisions.with_label_values(&labels()).inc(),
         }
-        self.judge.observe(judge.as_secs_f64());
-        self.request.observe(total.as_secs_f64());
+        self.judge.observe(judge);
+        self.request.observe(total);
     }
 
     /// Counts the reasons of one request; observed ones did not count, and are not counted.
     pub fn reasoned(&self, reasons: &[Reason]) {
-        for reason in reasons.iter().filter(|reason| !reason.observed) {
-            self.reasons.with_label_values(&[reason.reason.as_str()]).inc();
+        if reasons.is_empty() {
+            return;
+        }
+        let known = self.known.load();
+        for reason in reasons.iter().filter(|reason| !reason.observed).map(|reason| reason.reason.as_str()) {
+            match known.reasons.get(reason) {
+                Some(counter) => counter.inc(),
+                None => self.reasons.with_label_values(&[reason]).inc(),
+            }
         }
     }
 
@@ -112,7 +149,11 @@ impl Metrics {
     /// Counts the failures of scripts.
     pub fn failed(&self, evaluation: &Evaluation) {
         for (outcome, _) in evaluation.errors() {
-            self.script_errors.with_label_values(&[outcome.rule.as_str()]).inc();
+            let script = outcome.rule.as_str();
+            match self.known.load().scripts.get(script) {
+                Some(counter) => counter.inc(),
+                None => self.script_errors.with_label_values(&[script]).inc(),
+            }
         }
     }
 
@@ -152,7 +193,16 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::decision::Rulebook;
+    use crate::geoip::Geo;
+    use crate::ip_list::IpList;
+    use crate::rules::sandbox::Bounds;
+    use crate::rules::{Policy, Script, Terms};
+    use crate::signals::Vocabulary;
+    use crate::snapshot::{Contents, NamedList};
 
     #[test]
     fn every_metric_of_the_design_is_there_and_counted_under_its_labels() {
@@ -188,5 +238,60 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(metrics.text(4).contains("riskgate_decisions_dropped_total 4"));
+    }
+
+    fn snapshot(script: &str) -> Snapshot {
+        let script = Script { path: "10-login.rhai".into(), text: script.to_owned() };
+        let terms = Terms {
+            vocabulary: &Vocabulary::standard(),
+            lists: &[],
+            counters: &[],
+            observe_only: &[],
+            always: &[],
+            bounds: Bounds::default(),
+        };
+        let addresses = Arc::new(IpList::parse(Path::new("block"), b"").unwrap());
+        Snapshot::new(Contents {
+            policy: Policy::load(&[script], &terms).unwrap(),
+            geo: Geo { country: None, asn: None },
+            lists: vec![NamedList { name: "blocked".into(), addresses, hard: true }],
+            rulebook: Rulebook::default(),
+            weights: HashMap::new(),
+            limits: HashMap::default(),
+            counters: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn reasons_are_counted_in_one_place_whether_or_not_the_policy_in_use_names_them() {
+        let metrics = Metrics::new().unwrap();
+        let reason = |reason: &str, observed| Reason {
+            rule: "10-login".into(),
+            reason: reason.into(),
+            points: 1,
+            verb: None,
+            observed,
+        };
+        let said = [reason("login.many", false), reason("list.blocked", false), reason("login.many", true)];
+        metrics.reasoned(&said);
+        for script in ["fn assess(req, risk) { risk.add(\"login.many\", 1); }", "fn assess(req, risk) {}"] {
+            metrics.know(&snapshot(script));
+            metrics.reasoned(&said);
+        }
+        assert_eq!((metrics.hits("login.many"), metrics.hits("list.blocked")), (3, 3));
+    }
+
+    #[test]
+    fn what_a_policy_can_say_stands_at_zero_before_it_is_said() {
+        let metrics = Metrics::new().unwrap();
+        metrics.know(&snapshot("fn assess(req, risk) { risk.add(\"login.many\", 1); }"));
+        let text = metrics.text(0);
+        for line in [
+            "riskgate_reasons_total{reason=\"login.many\"} 0",
+            "riskgate_reasons_total{reason=\"list.blocked\"} 0",
+            "riskgate_script_errors_total{script=\"10-login\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 }

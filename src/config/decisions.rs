@@ -13,7 +13,7 @@ pub struct Decisions {
     pub enabled: bool,
     /// The file being written; older ones lie beside it.
     pub path: PathBuf,
-    /// How many records may wait to be written; more are dropped and counted.
+    /// How many records of up to 1 KiB may wait to be written; more are dropped and counted. A longer one counts for several.
     pub queue: usize,
     /// How large a file may get before the next one is begun, in bytes.
     pub max_size: u64,
@@ -53,7 +53,7 @@ const QUEUE: Key<Number<usize>> = Key {
     name: "queue",
     kind: Number { from: 64, to: 1_048_576 },
     fallback: Fallback::Is("16_384"),
-    doc: "How many records may wait to be written; more are dropped and counted.",
+    doc: "How many records of up to 1 KiB may wait to be written; more are dropped and counted. A longer one counts for several.",
 };
 
 const MAX_SIZE: Key<Size> = Key {

@@ -226,6 +226,7 @@ impl Judged {
             fault: unserved.or_else(|| failure.map(Failure::as_str)),
             judge: self.judge,
             total: self.since(now),
+            ended: now.tick,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use uuid::Uuid;
 
 use super::{Entry, MAX_LINE};
+use crate::facts::time::Tick;
 
 /// What one waiting record may have, in bytes; a longer one counts for several.
 pub(super) const SHARE: usize = 1024;
@@ -18,8 +19,16 @@ const MARGIN: usize = 4 * 1024;
 #[derive(Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    /// The id of each line, and where it ends, its newline included.
-    lines: Vec<(Uuid, u32)>,
+    lines: Vec<Line>,
+}
+
+/// What is known about a line.
+#[derive(Clone, Copy)]
+struct Line {
+    id: Uuid,
+    made: Tick,
+    /// Where it ends, its newline included.
+    end: u32,
 }
 
 /// A record that cannot be a line of the log.
@@ -35,7 +44,7 @@ pub(super) enum UnfitError {
 
 impl Batch {
     /// The bytes that it takes to know a line.
-    pub(super) const INDEX: usize = size_of::<(Uuid, u32)>();
+    pub(super) const INDEX: usize = size_of::<Line>();
 
     /// The bytes of memory that a batch takes which is full at `enough` bytes.
     pub(super) const fn capacity(enough: usize) -> usize {
@@ -75,7 +84,7 @@ impl Batch {
         match (fit, u32::try_from(self.bytes.len() + 1)) {
             (Ok(()), Ok(end)) => {
                 self.bytes.push(b'\n');
-                self.lines.push((entry.id(), end));
+                self.lines.push(Line { id: entry.id(), made: entry.made(), end });
                 Ok(())
             }
             (fit, _) => {
@@ -88,7 +97,19 @@ impl Batch {
     /// Takes the last line away.
     pub(super) fn undo(&mut self) {
         self.lines.pop();
-        self.bytes.truncate(self.end());
+        self.bytes.truncate(self.end_of(self.lines.len()));
+    }
+
+    /// Adds a line of another batch.
+    pub(super) fn copy(&mut self, from: &Self, line: usize) {
+        let bytes = from.bytes.get(from.end_of(line)..from.end_of(line + 1));
+        // Batches are far smaller than 4 GiB.
+        if let (Some(bytes), Some(known)) = (bytes, from.lines.get(line))
+            && let Ok(end) = u32::try_from(self.bytes.len() + bytes.len())
+        {
+            self.bytes.extend_from_slice(bytes);
+            self.lines.push(Line { end, ..*known });
+        }
     }
 
     /// For how many waiting records it counts.
@@ -106,22 +127,29 @@ impl Batch {
 
     /// How many lines lie wholly within the first `written` bytes.
     pub(super) fn lines_within(&self, written: usize) -> usize {
-        self.lines.partition_point(|(_, end)| *end as usize <= written)
+        self.lines.partition_point(|line| line.end as usize <= written)
+    }
+
+    /// When each line was made.
+    pub(super) fn moments(&self) -> impl Iterator<Item = Tick> {
+        self.lines.iter().map(|line| line.made)
     }
 
     /// Each line with its id, without the newline.
     pub(super) fn records(&self) -> impl Iterator<Item = (Uuid, &[u8])> {
         let mut start = 0;
-        self.lines.iter().map(move |(id, end)| {
-            let end = *end as usize;
-            let line = self.bytes.get(start..end - 1).unwrap_or_default();
+        self.lines.iter().map(move |line| {
+            let end = line.end as usize;
+            let text = self.bytes.get(start..end - 1).unwrap_or_default();
             start = end;
-            (*id, line)
+            (line.id, text)
         })
     }
 
-    fn end(&self) -> usize {
-        self.lines.last().map_or(0, |(_, end)| *end as usize)
+    /// Where the first so many lines end.
+    fn end_of(&self, lines: usize) -> usize {
+        let last = lines.checked_sub(1).and_then(|last| self.lines.get(last));
+        last.map_or(0, |line| line.end as usize)
     }
 }
 

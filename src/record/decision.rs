@@ -12,7 +12,7 @@ use super::json::{self, Json};
 use crate::decision::{Decision, Evaluation, Outcome, Reason, RuleOutcome, ScriptError};
 use crate::facts::client::Pseudonym;
 use crate::facts::place::Place;
-use crate::facts::time::Wall;
+use crate::facts::time::{Tick, Wall};
 use crate::snapshot::Generation;
 
 /// What is kept of one request.
@@ -56,6 +56,8 @@ pub struct DecisionRecord<'a> {
     pub judge: Duration,
     /// Time from the parsed head to the end of the response.
     pub total: Duration,
+    /// When the response ended.
+    pub ended: Tick,
 }
 
 /// Longest path, host or method that is kept, in bytes.
@@ -64,6 +66,10 @@ const MAX_TEXT: usize = 1024;
 impl Entry for DecisionRecord<'_> {
     fn id(&self) -> Uuid {
         self.id
+    }
+
+    fn made(&self) -> Tick {
+        self.ended
     }
 
     fn write_json(&self, out: &mut Vec<u8>) {

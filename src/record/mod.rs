@@ -2,8 +2,8 @@
 //!
 //! A request gives its record to a [`Recorder`], which writes it as a line into a buffer of the worker's own: no
 //! allocation, no waiting, and a record that finds no room is counted. One background [`Writer`] takes whole
-//! buffers, remembers the last records ([`Recent`]) and writes; it rotates, prunes and repairs the files. Nothing
-//! here may ever fail or slow down a request.
+//! buffers, puts their lines in order, remembers the last ones ([`Recent`]) and writes; it rotates, prunes and
+//! repairs the files. Nothing here may ever fail or slow down a request.
 
 mod batch;
 mod decision;
@@ -11,6 +11,7 @@ mod find;
 mod json;
 mod log;
 mod log_file;
+mod merge;
 mod recent;
 mod recorder;
 mod rotation;
@@ -30,7 +31,7 @@ pub use self::find::find_in_files;
 pub use self::recent::Recent;
 pub use self::recorder::{Recorder, Stats};
 pub use self::writer::{CloseError, Running, Writer};
-use crate::facts::time::Wall;
+use crate::facts::time::{Tick, Wall};
 use crate::workers;
 
 /// The longest line that is written or read back, in bytes with its newline. A longer record is dropped.
@@ -40,6 +41,9 @@ pub const MAX_LINE: usize = 1024 * 1024;
 pub trait Entry {
     /// The id under which the record is found again. A UUIDv7 lets a search skip files.
     fn id(&self) -> Uuid;
+
+    /// When it was made. Lines of several workers that are written together are put in this order.
+    fn made(&self) -> Tick;
 
     /// Appends one JSON object on one line, without a newline at its end. Its member `id` is [`Entry::id`] in
     /// the usual hyphenated lower-case form. An object that breaks this is dropped and counted.
@@ -99,9 +103,11 @@ impl Settings {
 
     /// The most bytes of memory that waiting and recent records take, and the buffers between them.
     pub fn memory_bytes(&self) -> usize {
-        // A buffer has room for one line more than it needs, and an index of its lines.
-        let share = SHARE + SHARE / 16 + 2 * Batch::INDEX;
-        let buffers = self.workers.get().saturating_mul(2 * Batch::capacity(self.enough()));
+        // A buffer has room for one line more than it needs, and an index of its lines, of which another puts them in
+        // order. Each worker fills a buffer, of each one may be with the writer, which has one of its own.
+        let share = SHARE + SHARE / 16 + 3 * Batch::INDEX;
+        let buffers = self.workers.get().saturating_mul(2).saturating_add(1);
+        let buffers = buffers.saturating_mul(Batch::capacity(self.enough()));
         let waiting = self.queue.get().saturating_mul(share).saturating_add(buffers);
         let recent = self.recent.saturating_mul(Recent::OVERHEAD).saturating_add(self.recent_bytes);
         waiting.saturating_add(recent)

@@ -16,6 +16,7 @@ use crate::facts::time::{Now, Tick, Wall};
 /// A record for tests.
 pub(super) struct Note {
     id: Uuid,
+    made: Tick,
     text: Option<String>,
 }
 
@@ -29,17 +30,22 @@ impl Note {
         let mut tail = [0; 10];
         tail[2..].copy_from_slice(&(number as u64).to_be_bytes());
         let id = Builder::from_unix_timestamp_millis(wall.as_millis(), &tail).into_uuid();
-        Self { id, text: Some(format!("{{\"id\":\"{id}\",\"number\":{number}}}")) }
+        Self { id, made: Tick::default(), text: Some(format!("{{\"id\":\"{id}\",\"number\":{number}}}")) }
     }
 
     /// A record that writes just this.
     pub(super) fn saying(text: &str) -> Self {
-        Self { id: Uuid::nil(), text: Some(text.to_owned()) }
+        Self { id: Uuid::nil(), made: Tick::default(), text: Some(text.to_owned()) }
     }
 
     /// A record that cannot be written.
     pub(super) fn panicking() -> Self {
-        Self { id: Uuid::nil(), text: None }
+        Self { id: Uuid::nil(), made: Tick::default(), text: None }
+    }
+
+    /// The same, made at this tick.
+    pub(super) fn made(self, made: Tick) -> Self {
+        Self { made, ..self }
     }
 
     pub(super) fn line(&self) -> String {
@@ -50,6 +56,10 @@ impl Note {
 impl Entry for Note {
     fn id(&self) -> Uuid {
         self.id
+    }
+
+    fn made(&self) -> Tick {
+        self.made
     }
 
     fn write_json(&self, out: &mut Vec<u8>) {

@@ -11,11 +11,11 @@ use std::thread;
 use std::time::Duration;
 use std::{io, mem};
 
-use super::Settings;
 use super::batch::Batch;
 use super::log::Log;
 use super::log_file::AppendError;
 use super::recorder::Shared;
+use super::{Settings, merge};
 use crate::facts::time::{Now, Tick};
 
 /// An overflow is over when the queue had room for this long.
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Writer {
     shared: Arc<Shared>,
     log: Log,
+    /// The size at which a batch is full.
+    enough: usize,
     flush_interval: Duration,
     outage: Outage,
     overflow: Overflow,
@@ -71,6 +73,7 @@ impl Writer {
         Self {
             shared,
             // A thread that never sleeps would take a core from the requests.
+            enough: settings.enough(),
             flush_interval: settings.flush_interval.max(Duration::from_millis(1)),
             log: Log::new(settings),
             outage: Outage::None,
@@ -96,18 +99,33 @@ impl Writer {
         self.shared.nudged.store(false, Relaxed);
         let batches = self.shared.take();
         let count = batches.len();
+        if merge::is_in_order(&batches) {
+            self.write(batches, now);
+        } else {
+            merge::in_order(&batches, self.enough, |merged, later| self.put_down(merged, later, now));
+            batches.into_iter().for_each(|batch| self.shared.room.give_back(batch));
+        }
+        self.shared.room.shrink(count);
+        self.watch_overflow(now.tick);
+    }
+
+    /// Writes batches as they are.
+    fn write(&mut self, batches: Vec<Batch>, now: Now) {
         if batches.is_empty() {
             self.append(&Batch::default(), now);
         }
         let mut later: usize = batches.iter().map(Batch::len).sum();
         for batch in batches {
             later -= batch.len();
-            self.shared.recent.extend(batch.records(), batch.len(), later);
-            self.append(&batch, now);
+            self.put_down(&batch, later, now);
             self.shared.room.give_back(batch);
         }
-        self.shared.room.shrink(count);
-        self.watch_overflow(now.tick);
+    }
+
+    /// Remembers and writes a batch that so many lines follow.
+    fn put_down(&mut self, batch: &Batch, later: usize, now: Now) {
+        self.shared.recent.extend(batch.records(), batch.len(), later);
+        self.append(batch, now);
     }
 
     fn run(mut self, clock: impl Fn() -> Now) {

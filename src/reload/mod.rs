@@ -131,6 +131,7 @@ impl<B: Build> Reloader<B> {
         let generation = Generation(1);
         let snapshot = Arc::new(snapshot.numbered(generation));
         builder.published(&snapshot);
+        metrics.know(&snapshot);
         let at = clock.now().wall;
         let outcome = ReloadOutcome::Published(generation);
         metrics.reloaded(outcome.as_str(), generation, at);
@@ -151,13 +152,15 @@ impl<B: Build> Reloader<B> {
 
     /// Reads everything again, and publishes it if it is new and good. Blocks; call it off the request path.
     pub fn reload(&mut self, cause: Cause) -> ReloadOutcome {
+        let begun = self.clock.now().tick.elapsed();
         let Some(outcome) = self.attempt(cause) else {
             return ReloadOutcome::Unchanged;
         };
-        let (generation, at) = (self.live.pin().generation(), self.clock.now().wall);
+        let (generation, now) = (self.live.pin().generation(), self.clock.now());
+        let (at, took_ms) = (now.wall, now.tick.elapsed().saturating_sub(begun).as_millis());
         match &outcome {
-            ReloadOutcome::Published(_) => info!(%generation, %cause, "published"),
-            ReloadOutcome::Unchanged => info!(%generation, %cause, "nothing has changed"),
+            ReloadOutcome::Published(_) => info!(%generation, %cause, took_ms, "published"),
+            ReloadOutcome::Unchanged => info!(%generation, %cause, took_ms, "nothing has changed"),
             ReloadOutcome::Refused(problems) => {
                 for problem in problems {
                     warn!(%generation, %cause, "refused, generation {generation} stays in use: {problem}");
@@ -204,6 +207,7 @@ impl<B: Build> Reloader<B> {
     fn publish(&mut self, sources: Sources, snapshot: Snapshot, notes: Vec<Problem>) -> ReloadOutcome {
         let generation = Generation(self.live.pin().generation().0 + 1);
         let snapshot = Arc::new(snapshot.numbered(generation));
+        self.metrics.know(&snapshot);
         self.live.snapshot.store(Arc::clone(&snapshot));
         self.builder.published(&snapshot);
         (self.sources, self.refused) = (sources, None);

@@ -22,7 +22,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("pingora_limits", &["traffic/"], "counting has one owner"),
     ("maxminddb", &["geoip/"], "reading databases has one owner"),
     ("notify", &["reload/"], "watching files has one owner"),
-    ("prometheus", &["metrics.rs"], "metrics have one home"),
+    ("prometheus", &["metrics.rs", "metrics/"], "metrics have one home"),
     ("pingora", &["proxy/", "admin/", "app/", "app.rs"], "below the edge nothing knows the proxy"),
     ("tokio", &["proxy/", "reload/", "admin/", "record/", "app/", "app.rs"], "below the edge nothing waits"),
     (

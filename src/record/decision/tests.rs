@@ -157,6 +157,7 @@ proptest! {
             fault: fault.then_some("upstream_failed"),
             judge: Duration::from_nanos(judge.into()),
             total: Duration::from_micros(total),
+            ended: Tick::default(),
         };
         let mut written = Vec::new();
         record.write_json(&mut written);
