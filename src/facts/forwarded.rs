@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use http::header::{FORWARDED, HeaderName};
+
 /// Which header is believed. There is exactly one; believing both lets a client choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ForwardHeader {
@@ -49,6 +51,15 @@ impl ForwardHeader {
         match self {
             Self::XForwardedFor => "x-forwarded-for",
             Self::Forwarded => "forwarded",
+        }
+    }
+
+    /// The same, ready to be looked up.
+    pub fn header_name(self) -> &'static HeaderName {
+        static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+        match self {
+            Self::XForwardedFor => &X_FORWARDED_FOR,
+            Self::Forwarded => &FORWARDED,
         }
     }
 

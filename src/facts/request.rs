@@ -29,7 +29,6 @@ pub struct RequestHead<'a> {
     path: Cow<'a, str>,
     query: &'a str,
     version: Version,
-    size: Option<u64>,
     target_len: usize,
     headers: &'a HeaderMap,
 }
@@ -47,7 +46,6 @@ impl Scheme {
 impl<'a> RequestHead<'a> {
     /// Reads a parsed head. Nothing is refused here; what is missing is empty.
     pub fn read(parts: &'a Parts, scheme: Scheme) -> Self {
-        let size = parts.headers.get(http::header::CONTENT_LENGTH);
         Self {
             method: parts.method.as_str(),
             scheme,
@@ -55,7 +53,6 @@ impl<'a> RequestHead<'a> {
             path: normalise(parts.uri.path()),
             query: parts.uri.query().unwrap_or(""),
             version: parts.version,
-            size: size.and_then(|value| value.to_str().ok()?.trim().parse().ok()),
             target_len: parts.uri.path_and_query().map_or(0, |target| target.as_str().len()),
             headers: &parts.headers,
         }
@@ -100,7 +97,7 @@ impl<'a> RequestHead<'a> {
 
     /// The declared size of the body in bytes; `None` if the request does not say, or not as a number.
     pub fn size(&self) -> Option<u64> {
-        self.size
+        self.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
     }
 
     /// Bytes of path and query as sent.

@@ -71,7 +71,7 @@ impl Identity {
 
     fn identify_peer(&self, peer: PeerAddr, head: &RequestHead<'_>) -> Caller {
         let Settings { trusted, header, truncation, .. } = &self.settings;
-        let lines = head.headers().get_all(header.name()).iter().map(|line| line.as_bytes());
+        let lines = head.headers().get_all(header.header_name()).iter().map(|line| line.as_bytes());
         let ip = trusted.client_of(peer, *header, lines);
         let keys = self.keys.load();
         let client = ip.identify(*truncation, &keys.ring);

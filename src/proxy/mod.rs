@@ -149,10 +149,10 @@ impl ProxyHttp for Gate {
         let Some(judged) = exchange.judged() else {
             return Error::e_explain(ErrorType::InternalError, "a request that was not judged");
         };
-        forward::strip_claims(request);
-        let node = self.identity.node(&judged.caller);
-        let header = self.identity.header();
-        Forwarding { header, node: node.as_deref(), scheme: Scheme::Http }.write(request)?;
+        let (header, node) = (self.identity.header(), self.identity.node(&judged.caller));
+        let forwarding = Forwarding { header, node: node.as_deref(), scheme: Scheme::Http };
+        forward::strip_claims(request, &forwarding);
+        forwarding.write(request)?;
         judged.verdict(self.identity.verdict()).write(request)
     }
 

@@ -48,10 +48,12 @@ pub struct Verdict<'a> {
 }
 
 /// Removes what a client might have made up: our own headers, in any spelling, and all that name an address,
-/// a scheme or a host on somebody's behalf.
-pub fn strip_claims(header: &mut RequestHeader) {
+/// a scheme or a host on somebody's behalf. What `forwarding` will replace may stay until then.
+pub fn strip_claims(header: &mut RequestHeader, forwarding: &Forwarding<'_>) {
+    let replaced = forwarding.replaces();
+    let claim = |name: &&HeaderName| Some(*name) != replaced && is_claim(name.as_str());
     // Seldom more than the one that a proxy before us wrote.
-    while let Some(claim) = header.headers.keys().find(|name| is_claim(name.as_str())).cloned() {
+    while let Some(claim) = header.headers.keys().find(claim).cloned() {
         header.remove_header(&claim);
     }
 }
@@ -72,6 +74,14 @@ pub fn is_tag_name(name: &str) -> bool {
 }
 
 impl Forwarding<'_> {
+    /// The header that is surely written.
+    fn replaces(&self) -> Option<&'static HeaderName> {
+        match (self.header, self.node) {
+            (ForwardHeader::XForwardedFor, None) => None,
+            (header, _) => Some(header.header_name()),
+        }
+    }
+
     /// Writes the forwarding headers. Call [`strip_claims`] first.
     pub fn write(&self, header: &mut RequestHeader) -> pingora::Result<()> {
         let host = header.headers.get(HOST).filter(|host| host.to_str().is_ok()).cloned();

@@ -42,7 +42,8 @@ fn a_client_cannot_speak_for_us_in_any_spelling() {
         ("Risk", "kept"),
         ("X-Forward", "kept"),
     ]);
-    strip_claims(&mut header);
+    let nobody = Forwarding { header: ForwardHeader::XForwardedFor, node: None, scheme: Scheme::Http };
+    strip_claims(&mut header, &nobody);
     let mut left: Vec<_> = header.headers.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
     assert_eq!(left, ["host", "risk", "x-forward"]);
@@ -60,10 +61,10 @@ fn an_upgrade_passes_untouched() {
         ("Sec-WebSocket-Version", "13"),
     ];
     let mut header = header(&handshake);
-    strip_claims(&mut header);
-    Forwarding { header: ForwardHeader::XForwardedFor, node: Some("192.0.2.0"), scheme: Scheme::Http }
-        .write(&mut header)
-        .unwrap();
+    let header_name = ForwardHeader::XForwardedFor;
+    let forwarding = Forwarding { header: header_name, node: Some("192.0.2.0"), scheme: Scheme::Http };
+    strip_claims(&mut header, &forwarding);
+    forwarding.write(&mut header).unwrap();
     for (name, value) in handshake {
         assert_eq!(field(&header, name), Some(value));
     }
@@ -77,6 +78,21 @@ fn x_forwarded_for_names_the_client_or_is_absent() {
     assert_eq!(field(&header, "x-forwarded-host"), Some("Example.com:8080"));
     assert_eq!(field(&header, "forwarded"), None);
     assert_eq!(field(&forwarded(ForwardHeader::XForwardedFor, None, "a"), "x-forwarded-for"), None);
+}
+
+#[test]
+fn what_a_client_forwarded_is_replaced_whole() {
+    for forward in [ForwardHeader::XForwardedFor, ForwardHeader::Forwarded] {
+        let sent = [("X-Forwarded-For", "8.8.8.8"), ("Forwarded", "for=8.8.8.8")];
+        let mut header = header(&[sent[0], sent[1], ("Host", "a"), sent[0], sent[1]]);
+        let forwarding = Forwarding { header: forward, node: Some("192.0.2.0"), scheme: Scheme::Http };
+        strip_claims(&mut header, &forwarding);
+        forwarding.write(&mut header).unwrap();
+        let mut wire = Vec::new();
+        header.header_to_h1_wire(&mut wire);
+        let wire = String::from_utf8(wire).unwrap();
+        assert!(!wire.contains("8.8.8.8") && wire.matches("192.0.2.0").count() == 1, "{wire}");
+    }
 }
 
 #[test]
