@@ -11,6 +11,7 @@ mod compile;
 pub mod functions;
 mod parse;
 pub mod reference;
+mod report;
 pub mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -22,15 +23,16 @@ use std::sync::Arc;
 use rhai::{AST, Engine};
 
 use crate::actions::{Phase, Say};
-use crate::decision::{Evaluation, Mode, RuleOutcome, Spoken};
+use crate::decision::{Evaluation, Mode, RuleOutcome, ScriptError, Spoken};
 use crate::facts::problem::{Problem, nearest};
 use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
 use crate::traffic::Per;
-use bindings::{Bindings, Voice};
+use bindings::Bindings;
 use check::Checked;
-use compile::{Kept, Program};
+use compile::{Compiled, Occasion, Program};
 use parse::Parsed;
-use sandbox::{Bounds, Library};
+pub use report::{FunctionReport, Kept, Run};
+use sandbox::{Bounds, Interpreter, Library};
 
 /// One script as its author wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub struct Policy {
 /// How a script is run. Both ways mean the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Compiled, where the script could be.
+    /// Compiled, where a function could be.
     Compiled,
     /// By the interpreter: slower, and the oracle of what is right.
     Interpreted,
@@ -84,9 +86,8 @@ pub struct RuleSet {
     mode: Mode,
     engine: Engine,
     ast: AST,
-    program: Result<Program, Kept>,
+    compiled: Compiled,
     observes: bool,
-    functions: Vec<String>,
     keys: BTreeSet<Key>,
     reasons: BTreeSet<String>,
     throttles: BTreeSet<(String, Per)>,
@@ -118,7 +119,9 @@ impl Policy {
         }
         let needs = |root| Arc::new(Needs::new(terms.vocabulary, root, keys.iter().cloned()));
         let (needs, response_needs) = (needs(Root::Request), needs(Root::Response));
-        let rule_set = |(engine, parsed, checked)| RuleSet::new(engine, parsed, checked, terms, &needs);
+        let rule_set = |(engine, parsed, checked)| {
+            RuleSet::new(engine, parsed, checked, terms, [&needs, &response_needs])
+        };
         let rule_sets = loaded.into_iter().map(rule_set).collect();
         let (counters, bounds) = (terms.counters.to_vec(), terms.bounds);
         Ok(Self { bindings, rule_sets, needs, response_needs, warnings, counters, bounds })
@@ -165,10 +168,13 @@ impl Policy {
 
     /// Shows the response to every rule set that observes. Only counting comes out of it.
     pub fn observe(&self, context: &RequestContext, facts: &Facts<'_>) -> Evaluation {
-        let response = self.response_needs.read(facts);
+        self.observe_by(Way::Compiled, context, &self.response_needs.read(facts))
+    }
+
+    fn observe_by(&self, way: Way, context: &RequestContext, response: &RequestContext) -> Evaluation {
         let mut evaluation = Evaluation::default();
         for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
-            evaluation.push(rule_set.observe(self, context, &response));
+            evaluation.push(rule_set.observe(self, way, context, response));
         }
         evaluation
     }
@@ -180,11 +186,11 @@ impl RuleSet {
         parsed: Parsed<'_>,
         checked: Checked,
         terms: &Terms<'_>,
-        needs: &Needs,
+        needs: [&Needs; 2],
     ) -> Self {
         let name = name_of(&parsed.script.path);
         let observed = terms.observe_only.contains(&name);
-        let program = compile::compile(&parsed, terms.vocabulary, needs);
+        let compiled = compile::compile(&parsed, &checked, terms.vocabulary, needs);
         let keys = checked.keys.iter().cloned().collect();
         sandbox::know_constants(&mut engine, parsed.constants.clone());
         Self {
@@ -192,12 +198,11 @@ impl RuleSet {
             name: name.into(),
             path: parsed.script.path.clone(),
             observes: parsed.function("observe", 3).is_some(),
-            functions: parsed.signatures(),
             keys,
             reasons: checked.reasons,
             throttles: checked.throttles,
             ast: parsed.ast,
-            program,
+            compiled,
             engine,
         }
     }
@@ -217,14 +222,14 @@ impl RuleSet {
         self.mode
     }
 
-    /// Its functions as written: `assess(req, risk)`.
-    pub fn functions(&self) -> &[String] {
-        &self.functions
+    /// Its functions and how each is run, in the order of their names.
+    pub fn functions(&self) -> &[FunctionReport] {
+        &self.compiled.functions
     }
 
-    /// What keeps it interpreted: the construct, its line and column. `None` if it is compiled.
-    pub fn kept(&self) -> Option<(&str, usize, usize)> {
-        self.program.as_ref().err().map(|kept| (kept.construct.as_str(), kept.line, kept.column))
+    /// The functions that are interpreted, and what keeps them so.
+    pub fn interpreted(&self) -> impl Iterator<Item = (&str, &Kept)> {
+        self.functions().iter().filter_map(|function| Some((function.signature.as_str(), function.kept()?)))
     }
 
     /// Every signal it names.
@@ -243,28 +248,48 @@ impl RuleSet {
     }
 
     fn assess(&self, policy: &Policy, way: Way, context: &RequestContext) -> RuleOutcome {
-        if let (Way::Compiled, Ok(program)) = (way, &self.program) {
-            let spoken = program.assess(context, &policy.counters, &policy.bounds);
-            let spoken = spoken.map_or_else(Spoken::Failed, Spoken::Whole);
-            return RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken };
+        if let (Way::Compiled, Some(program)) = (way, &self.compiled.assess) {
+            return self.run(program, policy, context, None);
         }
         let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Assess);
-        let ended = sandbox::call(&self.engine, &self.ast, "assess", (request, voice.clone()));
-        self.outcome(ended, &voice)
+        let ended = self.interpreter().call("assess", (request, voice.clone()));
+        self.outcome(ended.map(|()| voice.said()))
     }
 
-    fn observe(&self, policy: &Policy, context: &RequestContext, response: &RequestContext) -> RuleOutcome {
+    fn observe(
+        &self,
+        policy: &Policy,
+        way: Way,
+        context: &RequestContext,
+        response: &RequestContext,
+    ) -> RuleOutcome {
+        if let (Way::Compiled, Some(program)) = (way, &self.compiled.observe) {
+            return self.run(program, policy, context, Some(response));
+        }
         let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Both);
         let (response, _) = policy.bindings.bind(Root::Response, response, Phase::Both);
-        let ended = sandbox::call(&self.engine, &self.ast, "observe", (request, response, voice.clone()));
-        self.outcome(ended, &voice)
+        let ended = self.interpreter().call("observe", (request, response, voice.clone()));
+        self.outcome(ended.map(|()| voice.said()))
     }
 
-    fn outcome(&self, ended: Result<(), crate::decision::ScriptError>, voice: &Voice) -> RuleOutcome {
-        let spoken = match ended {
-            Ok(()) => Spoken::Whole(voice.said()),
-            Err(error) => Spoken::Failed(error),
-        };
+    fn run(
+        &self,
+        program: &Program,
+        policy: &Policy,
+        request: &RequestContext,
+        response: Option<&RequestContext>,
+    ) -> RuleOutcome {
+        let (counters, bounds) = (policy.counters.as_slice(), &policy.bounds);
+        let interpreter = self.interpreter();
+        self.outcome(program.run(&Occasion { request, response, counters, bounds, interpreter }))
+    }
+
+    fn interpreter(&self) -> Interpreter<'_> {
+        Interpreter { engine: &self.engine, ast: &self.ast }
+    }
+
+    fn outcome(&self, ended: Result<Vec<Say>, ScriptError>) -> RuleOutcome {
+        let spoken = ended.map_or_else(Spoken::Failed, Spoken::Whole);
         RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken }
     }
 }

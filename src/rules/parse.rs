@@ -31,20 +31,16 @@ impl Parsed<'_> {
     pub(super) fn function(&self, name: &str, arity: usize) -> Option<&Function> {
         self.functions.iter().find(|function| function.name == name && function.parameters.len() == arity)
     }
-
-    /// `name(parameters)` of every function that has a name.
-    pub(super) fn signatures(&self) -> Vec<String> {
-        let named = self.functions.iter().filter(|function| !function.is_closure());
-        let mut signatures: Vec<String> =
-            named.map(|function| format!("{}({})", function.name, function.parameters.join(", "))).collect();
-        signatures.sort();
-        signatures
-    }
 }
 
 impl Function {
     pub(super) fn is_closure(&self) -> bool {
         self.name.starts_with("anon$")
+    }
+
+    /// `name(parameters)`
+    pub(super) fn signature(&self) -> String {
+        format!("{}({})", self.name, self.parameters.join(", "))
     }
 }
 

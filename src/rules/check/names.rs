@@ -265,7 +265,7 @@ impl Checker<'_> {
     }
 
     /// The value of a variable that is a constant of the script.
-    fn constant_of(&self, arg: &Expr) -> Option<Dynamic> {
+    pub(super) fn constant_of(&self, arg: &Expr) -> Option<Dynamic> {
         let Expr::Variable(variable, ..) = arg else { return None };
         let name = variable.1.as_str();
         if self.variables.iter().any(|(other, _)| other == name) {

@@ -58,8 +58,14 @@ impl Lowering<'_> {
                 }
             }
         }
-        let function = self.function(function, &passed)?;
-        Ok(Node::Call { function, args: values.into(), place: place(at) })
+        match self.function(function, &passed) {
+            Ok(function) => Ok(Node::Call { function, args: values.into(), place: place(at) }),
+            Err(_) if values.len() == passed.len() && (self.plain)(&function.name, passed.len()) => {
+                let args = values.into_iter().map(|(_, node)| node).collect();
+                Ok(Node::Interpreted { function: function.name.as_str().into(), args })
+            }
+            Err(_) => Err(kept(format!("the call of `{}`", function.name), at)),
+        }
     }
 
     /// What follows a dot.
@@ -104,11 +110,12 @@ impl Lowering<'_> {
     }
 
     fn signal(&self, root: Root, index: usize, argument: &str, at: Position) -> Lowered<Node> {
-        // The response is read by the interpreter: it happens once per request, off the judgement.
-        match self.needs.slot(index, argument).filter(|_| root == Root::Request) {
-            Some(slot) => Ok(Node::Signal(slot)),
-            None => Err(kept("a signal of the response", at)),
-        }
+        let [request, response] = self.needs;
+        let node = match root {
+            Root::Request => request.slot(index, argument).map(Node::Signal),
+            Root::Response => response.slot(index, argument).map(Node::Response),
+        };
+        node.ok_or_else(|| kept("a signal that nobody reads", at))
     }
 
     fn method(
@@ -119,6 +126,9 @@ impl Lowering<'_> {
         args: &[Expr],
         at: Position,
     ) -> Lowered<Thing> {
+        if self.parsed.function(name, args.len()).is_some() {
+            return Err(kept(format!("`{name}` as a method of the script's own"), at));
+        }
         match base {
             Thing::Object(root, group) => self.reading(root, group, name, args, at).map(Thing::Node),
             Thing::Risk(phase) => self.verb(phase, name, args, at).map(Thing::Node),
@@ -152,7 +162,6 @@ impl Lowering<'_> {
                 self.signal(root, index, &text.to_ascii_lowercase(), at)
             }
             Node::Constant(Constant::Text(text)) => self.signal(root, index, &text, at),
-            _ if root == Root::Response => Err(kept("a signal of the response", at)),
             computed => Ok(Node::Named { signal: index, lower, name: Box::new(computed) }),
         }
     }

@@ -1,7 +1,7 @@
 //! From the syntax tree to a program: names become slots, constants become sets.
 //!
-//! Whatever is not covered ends the lowering of the script with a [`Kept`]: the construct and its place. The
-//! script then runs in the interpreter, with the same meaning.
+//! Whatever is not covered ends the lowering of the function with a [`Kept`]: the construct and its place. The
+//! function then runs in the interpreter, with the same meaning.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,8 @@ use crate::actions::Phase;
 use crate::rules::parse::{Function, Parsed, literal};
 use crate::signals::{Needs, Root, Vocabulary};
 
-/// Why a script stays interpreted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::rules) struct Kept {
-    pub(in crate::rules) construct: String,
-    pub(in crate::rules) line: usize,
-    pub(in crate::rules) column: usize,
-}
+pub(super) use super::survey::{Instance, Passed};
+pub(super) use crate::rules::report::Kept;
 
 pub(super) type Lowered<T> = Result<T, Kept>;
 
@@ -40,29 +35,31 @@ pub(super) enum Binding {
     Risk(Phase),
 }
 
-/// What a function is called with, as far as it matters at load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Passed {
-    Value,
-    Object(Root, &'static str),
-    Risk(Phase),
-}
-
 pub(super) struct Lowering<'a> {
     pub(super) parsed: &'a Parsed<'a>,
     pub(super) vocabulary: &'a Vocabulary,
-    pub(super) needs: &'a Needs,
+    /// Where values of `req` and `res` are found.
+    pub(super) needs: [&'a Needs; 2],
+    pub(super) plain: &'a dyn Fn(&str, usize) -> bool,
     pub(super) bodies: Vec<Option<Body>>,
-    instances: HashMap<(String, Vec<Passed>), usize>,
+    pub(super) instances: HashMap<Instance, usize>,
+    refused: HashMap<Instance, Kept>,
     pub(super) names: Vec<(String, Binding)>,
     next: usize,
     locals: usize,
 }
 
 impl<'a> Lowering<'a> {
-    pub(super) fn new(parsed: &'a Parsed<'a>, vocabulary: &'a Vocabulary, needs: &'a Needs) -> Self {
-        let (bodies, instances, names) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { parsed, vocabulary, needs, bodies, instances, names, next: 0, locals: 0 }
+    /// `plain` says which functions always return a plain value, by name and number of parameters.
+    pub(super) fn new(
+        parsed: &'a Parsed<'a>,
+        vocabulary: &'a Vocabulary,
+        needs: [&'a Needs; 2],
+        plain: &'a dyn Fn(&str, usize) -> bool,
+    ) -> Self {
+        let (bodies, names) = (Vec::new(), Vec::new());
+        let (instances, refused) = (HashMap::new(), HashMap::new());
+        Self { parsed, vocabulary, needs, plain, bodies, instances, refused, names, next: 0, locals: 0 }
     }
 
     /// Lowers a function for these arguments; its number. Each combination is lowered once.
@@ -71,9 +68,12 @@ impl<'a> Lowering<'a> {
         if let Some(known) = self.instances.get(&key) {
             return Ok(*known);
         }
+        if let Some(kept) = self.refused.get(&key) {
+            return Err(kept.clone());
+        }
         let number = self.bodies.len();
         self.bodies.push(None);
-        self.instances.insert(key, number);
+        self.instances.insert(key.clone(), number);
         let outer = (std::mem::take(&mut self.names), self.next, self.locals);
         (self.next, self.locals) = (0, 0);
         for (name, passed) in function.parameters.iter().zip(passed) {
@@ -84,12 +84,24 @@ impl<'a> Lowering<'a> {
             };
             self.names.push((name.to_string(), binding));
         }
-        let node = self.block(&function.body)?;
-        if let Some(body) = self.bodies.get_mut(number) {
-            *body = Some(Body { locals: self.locals, node });
-        }
+        let node = self.block(&function.body);
+        let locals = self.locals;
         (self.names, self.next, self.locals) = outer;
-        Ok(number)
+        match node {
+            Ok(node) => {
+                if let Some(body) = self.bodies.get_mut(number) {
+                    *body = Some(Body { locals, node });
+                }
+                Ok(number)
+            }
+            Err(kept) => {
+                // Whatever was lowered for its sake goes with it.
+                self.bodies.truncate(number);
+                self.instances.retain(|_, known| *known < number);
+                self.refused.insert(key, kept.clone());
+                Err(kept)
+            }
+        }
     }
 
     pub(super) fn slot(&mut self) -> usize {

@@ -1,11 +1,13 @@
-//! The policy compiler: a script's syntax tree becomes a program that runs at native speed.
+//! The policy compiler: functions of a script become programs that run at native speed.
 //!
-//! It covers what policies are made of. A script with anything else runs in the interpreter, with the same
-//! meaning; [`Kept`] says what kept it there. The interpreter is the oracle: property tests hold both against each other.
+//! It covers what policies are made of. A function with anything else runs in the interpreter, with the same
+//! meaning; a [`super::FunctionReport`] says what keeps it there. `assess` and `observe` are compiled independently of each other. The
+//! interpreter is the oracle: property tests hold both against each other.
 
 mod branches;
 mod calls;
 mod flow;
+mod interpreted;
 mod lower;
 mod merge;
 mod node;
@@ -13,27 +15,37 @@ mod operators;
 #[cfg(test)]
 mod oracle;
 mod run;
+mod survey;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::cell::RefCell;
 
 use bumpalo::Bump;
 
-use super::parse::Parsed;
-use super::sandbox::Bounds;
-use crate::actions::{Phase, Say};
+use super::sandbox::{Bounds, Interpreter};
+use crate::actions::Say;
 use crate::decision::ScriptError;
-use crate::signals::{Needs, RequestContext, Root, Vocabulary};
-pub(super) use lower::Kept;
-use lower::{Lowering, Passed};
+use crate::signals::RequestContext;
 use node::Body;
 use run::{Frame, Halt, Val};
+pub(super) use survey::{Compiled, compile};
 
-/// A compiled script.
+/// A compiled function, with all that it calls.
 #[derive(Debug)]
 pub(super) struct Program {
     functions: Box<[Body]>,
-    assess: usize,
+    entry: usize,
+}
+
+/// What a program is run on.
+pub(super) struct Occasion<'e> {
+    pub(super) request: &'e RequestContext,
+    pub(super) response: Option<&'e RequestContext>,
+    pub(super) counters: &'e [String],
+    pub(super) bounds: &'e Bounds,
+    pub(super) interpreter: Interpreter<'e>,
 }
 
 /// What texts a program makes live here until the call ends.
@@ -45,28 +57,12 @@ thread_local! {
     static SCRATCH: RefCell<Bump> = RefCell::new(Bump::with_capacity(ARENA));
 }
 
-/// Compiles `assess`, or says what keeps the script interpreted.
-pub(super) fn compile(parsed: &Parsed<'_>, vocabulary: &Vocabulary, needs: &Needs) -> Result<Program, Kept> {
-    let mut lowering = Lowering::new(parsed, vocabulary, needs);
-    let nothing = || lower::kept("no `assess`", rhai::Position::NONE);
-    let assess = parsed.function("assess", 2).ok_or_else(nothing)?;
-    let passed = [Passed::Object(Root::Request, ""), Passed::Risk(Phase::Assess)];
-    let assess = lowering.function(assess, &passed)?;
-    let functions: Option<Box<[Body]>> = lowering.bodies.into_iter().collect();
-    Ok(Program { functions: functions.ok_or_else(nothing)?, assess })
-}
-
 impl Program {
-    /// Judges a request.
-    pub(super) fn assess(
-        &self,
-        context: &RequestContext,
-        counters: &[String],
-        bounds: &Bounds,
-    ) -> Result<Vec<Say>, ScriptError> {
+    /// What it says on this occasion.
+    pub(super) fn run(&self, occasion: &Occasion<'_>) -> Result<Vec<Say>, ScriptError> {
         SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
             Ok(mut arena) => {
-                let result = self.run(context, counters, bounds, &arena);
+                let result = self.run_in(&arena, occasion);
                 if arena.allocated_bytes() > LARGE_ARENA {
                     *arena = Bump::with_capacity(ARENA);
                 } else {
@@ -75,23 +71,19 @@ impl Program {
                 result
             }
             // Nothing that runs inside a program judges again; should it ever, it gets an arena of its own.
-            Err(_) => self.run(context, counters, bounds, &Bump::new()),
+            Err(_) => self.run_in(&Bump::new(), occasion),
         })
     }
 
-    fn run(
-        &self,
-        context: &RequestContext,
-        counters: &[String],
-        bounds: &Bounds,
-        arena: &Bump,
-    ) -> Result<Vec<Say>, ScriptError> {
-        let Some(body) = self.functions.get(self.assess) else { return Ok(Vec::new()) };
+    fn run_in(&self, arena: &Bump, occasion: &Occasion<'_>) -> Result<Vec<Say>, ScriptError> {
+        let Some(body) = self.functions.get(self.entry) else { return Ok(Vec::new()) };
         let mut frame = Frame {
             functions: &self.functions,
-            request: context,
-            counters,
-            bounds,
+            request: occasion.request,
+            response: occasion.response.unwrap_or(occasion.request),
+            counters: occasion.counters,
+            bounds: occasion.bounds,
+            interpreter: &occasion.interpreter,
             arena,
             locals: bumpalo::vec![in arena; Val::Unit; body.locals],
             base: 0,

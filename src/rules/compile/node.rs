@@ -124,6 +124,8 @@ pub(super) enum Node {
     Local(usize),
     /// The value of the need in this slot.
     Signal(usize),
+    /// The same for a signal of the response.
+    Response(usize),
     /// A signal with an argument that is known at run time only.
     Named {
         signal: usize,
@@ -231,6 +233,11 @@ pub(super) enum Node {
         function: usize,
         args: Box<[(usize, Node)]>,
         place: Place,
+    },
+    /// A function of the script that the interpreter runs; arguments and result are plain values.
+    Interpreted {
+        function: Box<str>,
+        args: Box<[Node]>,
     },
     /// A verb whose arguments are all known at load.
     SayConstant {

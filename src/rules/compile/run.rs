@@ -12,7 +12,7 @@ use super::operators;
 pub(super) use super::value::Val;
 use crate::actions::{Say, Verb};
 use crate::decision::ScriptError;
-use crate::rules::sandbox::Bounds;
+use crate::rules::sandbox::{Bounds, Interpreter};
 use crate::signals::{RequestContext, Value};
 
 /// Why a node has no value.
@@ -32,8 +32,11 @@ pub(super) enum Halt {
 pub(super) struct Frame<'e> {
     pub(super) functions: &'e [Body],
     pub(super) request: &'e RequestContext,
+    /// In `assess`, where there is none yet, the request's once more: nothing reads it.
+    pub(super) response: &'e RequestContext,
     pub(super) counters: &'e [String],
     pub(super) bounds: &'e Bounds,
+    pub(super) interpreter: &'e Interpreter<'e>,
     pub(super) arena: &'e Bump,
     pub(super) locals: ArenaVec<'e, Val<'e>>,
     pub(super) base: usize,
@@ -120,6 +123,7 @@ impl<'e> Frame<'e> {
             Node::Constant(constant) => Ok(constant.value()),
             Node::Local(slot) => Ok(self.locals.get(self.base + slot).copied().unwrap_or(Val::Unit)),
             Node::Signal(slot) => Ok(self.request.slot(*slot).map_or(Val::Unit, Val::of)),
+            Node::Response(slot) => Ok(self.response.slot(*slot).map_or(Val::Unit, Val::of)),
             Node::Named { signal, lower, name } => self.named(*signal, *lower, name),
             Node::Not(_)
             | Node::And(_)
@@ -175,6 +179,7 @@ impl<'e> Frame<'e> {
             Node::Break => Err(Halt::Break),
             Node::Continue => Err(Halt::Continue),
             Node::Call { function, args, place } => self.call(*function, args, *place),
+            Node::Interpreted { function, args } => self.interpret(function, args),
             Node::SayConstant { say, place } => self.heard(Ok((**say).clone()), *place),
             Node::Say { verb, args, place } => self.say(verb, args, *place),
         }
@@ -193,7 +198,8 @@ impl<'e> Frame<'e> {
             return self.fail("a signal is named by a string".to_owned(), Place::default());
         };
         let name = if lower { self.arena.alloc_str(&name.to_ascii_lowercase()) } else { name };
-        let value = self.request.value(signal, name);
+        // A signal has one root: of the other context it is no need.
+        let value = self.request.value(signal, name).or_else(|| self.response.value(signal, name));
         match value {
             Some(Value::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text))),
             Some(Value::Bool(value)) => Ok(Val::Bool(value)),

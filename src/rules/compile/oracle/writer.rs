@@ -1,19 +1,16 @@
 //! Random programs of the covered language, in which every type fits.
 
-/// A small generator whose numbers depend on the seed alone.
-pub(super) struct Random(pub(super) u64);
+/// Choices made beforehand. After the last one always the first of what there is to choose is taken, which is the
+/// simplest, so that fewer and smaller choices make a simpler program.
+pub(super) struct Random(std::vec::IntoIter<u16>);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    pub(super) fn new(choices: Vec<u16>) -> Self {
+        Self(choices.into_iter())
     }
 
     pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        u64::from(self.0.next().unwrap_or(0)) % end
     }
 
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
@@ -36,13 +33,14 @@ pub(super) struct Writer {
     names: usize,
     in_loop: bool,
     in_helper: bool,
+    in_observe: bool,
 }
 
 impl Writer {
-    pub(super) fn new(seed: u64) -> Self {
-        let random = Random(seed);
+    pub(super) fn new(random: Random) -> Self {
         let (ints, floats, texts, bools) = (vec![], vec![], vec![], vec![]);
-        Self { random, ints, floats, texts, bools, names: 0, in_loop: false, in_helper: false }
+        let (in_loop, in_helper, in_observe) = (false, false, false);
+        Self { random, ints, floats, texts, bools, names: 0, in_loop, in_helper, in_observe }
     }
 
     pub(super) fn program(&mut self) -> String {
@@ -53,12 +51,25 @@ impl Writer {
         (self.ints, self.texts) = (vec!["n".into()], vec!["t".into()]);
         let (body, result) = (self.statements(2, 2), self.int(2));
         text.push_str(&format!("fn helper(r, n, t) {{\n{body}    {result}\n}}\n").replace("req.", "r."));
+        // What it does with an array keeps it interpreted, whoever calls it.
+        text.push_str("fn slow(n, t) {\n    let all = [n, 2];\n    all.push(LIMIT);\n");
+        text.push_str(
+            "    if t == \"x\" { return n / (n - n); }\n    all.len() + n / 7 + t.split(\"/\").len()\n}\n",
+        );
+        text.push_str("fn answer(s, n) { if s.from_origin { s.status + n } else { s.size - n } }\n");
         self.in_helper = false;
+        self.forget();
+        text.push_str(&format!("fn assess(req, risk) {{\n{}}}\n", self.statements(5, 3)));
+        self.forget();
+        self.in_observe = true;
+        text.push_str(&format!("fn observe(req, res, risk) {{\n{}}}\n", self.statements(4, 3)));
+        text
+    }
+
+    fn forget(&mut self) {
         for names in [&mut self.ints, &mut self.floats, &mut self.texts, &mut self.bools] {
             names.clear();
         }
-        text.push_str(&format!("fn assess(req, risk) {{\n{}}}\n", self.statements(5, 3)));
-        text
     }
 
     fn name(&mut self) -> String {
@@ -182,6 +193,13 @@ impl Writer {
             let (name, value) = (self.name(), self.int(1));
             return format!("let {name} = {value};\n");
         }
+        if self.in_observe {
+            return match self.random.below(8) {
+                0..=3 => "risk.count(\"hits\");\n".to_owned(),
+                4 => format!("risk.count({}.to_lower());\n", self.text(1)),
+                _ => format!("if {} {{ risk.count(\"login\"); }}\n", self.bool(2)),
+            };
+        }
         let reason = self.random.pick(&["a.a", "b.b", "c.c"]);
         match self.random.below(9) {
             0 => format!("risk.throttle(\"{reason}\", \"client\", {});\n", self.float(1)),
@@ -203,7 +221,9 @@ impl Writer {
                 let at = self.random.below(self.ints.len() as u64) as usize;
                 return self.ints[at].clone();
             }
-            let signals = ["req.size", "req.geo.weight", "req.count(\"hits\")", "req.time.hour", "LIMIT"];
+            let mut signals =
+                vec!["req.size", "req.geo.weight", "req.count(\"hits\")", "req.time.hour", "LIMIT"];
+            signals.extend(if self.in_observe { ["res.status", "res.size"].as_slice() } else { &[] });
             return if self.random.below(2) == 0 {
                 self.random.pick(&signals).to_owned()
             } else {
@@ -211,8 +231,10 @@ impl Writer {
             };
         }
         let (left, right) = (self.int(depth - 1), self.int(depth - 1));
-        match self.random.below(12) {
+        match self.random.below(14) {
             0 => format!("({left} + {right})"),
+            12 if !self.in_helper => format!("slow({left}, {})", self.text(depth - 1)),
+            13 if self.in_observe => format!("answer(res, {left})"),
             1 => format!("({left} - {right})"),
             2 => format!("({left} * {right})"),
             3 => format!("({left} / {right})"),
@@ -234,6 +256,7 @@ impl Writer {
                 return self.floats[at].clone();
             }
             return match self.random.below(3) {
+                0 if self.in_observe => "res.duration".to_owned(),
                 0 => "req.client.rate".to_owned(),
                 1 => "req.geo.rate".to_owned(),
                 _ => format!("({})", self.random.pick(&FLOATS)),
@@ -257,13 +280,14 @@ impl Writer {
                 let at = self.random.below(self.texts.len() as u64) as usize;
                 return self.texts[at].clone();
             }
-            let signals = [
+            let mut signals = vec![
                 "req.method",
                 "req.path",
                 "req.header(\"user-agent\")",
                 "req.header(\"accept\")",
                 "req.geo.country",
             ];
+            signals.extend(if self.in_observe { ["res.header(\"Server\")"].as_slice() } else { &[] });
             return if self.random.below(3) > 0 {
                 self.random.pick(&signals).to_owned()
             } else {
@@ -271,8 +295,10 @@ impl Writer {
             };
         }
         let inner = self.text(depth - 1);
-        match self.random.below(7) {
+        match self.random.below(9) {
             0 => format!("{inner}.to_lower()"),
+            7 => format!("req.header({inner}.to_lower())"),
+            8 if self.in_observe => format!("res.header({inner}.to_lower())"),
             1 => format!("{inner}.to_upper()"),
             2 => format!(
                 "{inner}.sub_string({}, {})",
@@ -292,10 +318,9 @@ impl Writer {
                 let at = self.random.below(self.bools.len() as u64) as usize;
                 return self.bools[at].clone();
             }
-            return self
-                .random
-                .pick(&["req.client.listed(\"blocklist\")", "req.has_header(\"accept\")"])
-                .to_owned();
+            let mut signals = vec!["req.client.listed(\"blocklist\")", "req.has_header(\"accept\")"];
+            signals.extend(if self.in_observe { ["res.from_origin"].as_slice() } else { &[] });
+            return self.random.pick(&signals).to_owned();
         }
         let how = self.random.pick(&["==", "!=", "<", "<=", ">", ">="]);
         match self.random.below(14) {
