@@ -231,8 +231,12 @@ impl Writer {
             };
         }
         let (left, right) = (self.int(depth - 1), self.int(depth - 1));
-        match self.random.below(14) {
+        match self.random.below(18) {
+            16 => format!("({left} + ({right}).to_int())"),
+            17 => format!("({left} + ({}).to_int())", self.float(depth - 1)),
             0 => format!("({left} + {right})"),
+            14 => format!("max({left}, {right})"),
+            15 => format!("{}.bytes", self.text(0)),
             12 if !self.in_helper => format!("slow({left}, {})", self.text(depth - 1)),
             13 if self.in_observe => format!("answer(res, {left})"),
             1 => format!("({left} - {right})"),
@@ -263,8 +267,13 @@ impl Writer {
             };
         }
         let (left, right) = (self.float(depth - 1), self.float(depth - 1));
-        match self.random.below(7) {
+        match self.random.below(12) {
             0 => format!("({left} + {right})"),
+            11 => format!("({left} + ({right}).to_float())"),
+            7 => format!("min({left}, {right})"),
+            8 => format!("max({}, {right})", self.int(depth - 1)),
+            9 => format!("({left}).{}()", self.random.pick(&["abs", "floor", "ceiling", "round"])),
+            10 => format!("min(({left}) / {right}, {})", self.int(depth - 1)),
             1 => format!("({left} - {right})"),
             2 => format!("({left} * {right})"),
             3 => format!("({left} / {right})"),
@@ -295,8 +304,9 @@ impl Writer {
             };
         }
         let inner = self.text(depth - 1);
-        match self.random.below(9) {
+        match self.random.below(10) {
             0 => format!("{inner}.to_lower()"),
+            9 => format!("max({inner}, {})", self.text(0)),
             7 => format!("req.header({inner}.to_lower())"),
             8 if self.in_observe => format!("res.header({inner}.to_lower())"),
             1 => format!("{inner}.to_upper()"),
