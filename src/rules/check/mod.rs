@@ -8,6 +8,7 @@
 mod calls;
 mod expression;
 mod names;
+mod natives;
 #[cfg(test)]
 mod tests;
 
