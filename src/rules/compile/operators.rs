@@ -40,6 +40,10 @@ pub(super) fn order(how: Comparison, ordering: Ordering) -> bool {
 /// The language compares floats within the precision of the larger one, so that `0.1 + 0.2 == 0.3`.
 pub(super) fn floats(how: Comparison, x: f64, y: f64) -> bool {
     let scale = if x * y == 0.0 { 1.0 } else { x.abs().max(y.abs()) };
+    if scale == 0.0 {
+        // What is no number, beside 0: the language takes them for equal.
+        return matches!(how, Comparison::Equal | Comparison::LessOrEqual | Comparison::GreaterOrEqual);
+    }
     match how {
         Comparison::Equal => (x - y).abs() / scale <= f64::EPSILON,
         Comparison::NotEqual => (x - y).abs() / scale > f64::EPSILON,

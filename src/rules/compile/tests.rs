@@ -132,3 +132,26 @@ fn a_function_of_the_script_wins_over_a_method_of_its_name() {
         said(text, json!({ "path": "/a" }), json!({}));
     }
 }
+
+/// Values that the long random run has found.
+#[test]
+fn what_is_no_number_compares_as_in_the_interpreter() {
+    for how in ["==", "!=", "<", "<=", ">", ">="] {
+        for (left, right) in [
+            ("n", "0"),
+            ("n", "0.0"),
+            ("0", "n"),
+            ("n", "1"),
+            ("1.5", "n"),
+            ("n", "n"),
+            ("n", "req.size"),
+            ("req.client.rate", "n"),
+        ] {
+            let text = format!(
+                "fn assess(req, risk) {{ let n = req.client.rate / req.client.rate; let s = req.size; \
+                 if {left} {how} {right} {{ risk.block(\"a.b\"); }} if max(n, 1.0) {how} 1 || s == 1 {{ risk.block(\"a.c\"); }} }}"
+            );
+            said(&text, json!({ "client.rate": 0.0, "size": 0 }), json!({}));
+        }
+    }
+}
