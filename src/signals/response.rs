@@ -1,6 +1,6 @@
 //! Signals of the response, for `observe`. Before there is a response they are empty.
 
-use super::{Argument, Facts, Kind, Root, Signal, Value};
+use super::{Argument, Domain, Facts, Kind, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -9,10 +9,12 @@ pub(super) const SIGNALS: &[Signal] = &[
         Kind::Int,
         "the status sent to the client; 0 if none was sent",
         |facts, _| Value::Int(facts.response.map_or(0, |response| i64::from(response.status))),
-    ),
+    )
+    .within(Domain::Numbers(0.0, 999.0)),
     Signal::property(Root::Response, "size", Kind::Int, "body bytes sent to the client", |facts, _| {
         Value::Int(facts.response.map_or(0, |response| i64::try_from(response.size).unwrap_or(i64::MAX)))
-    }),
+    })
+    .within(Domain::COUNT),
     Signal::property(
         Root::Response,
         "from_origin",
@@ -26,7 +28,8 @@ pub(super) const SIGNALS: &[Signal] = &[
         Kind::Float,
         "seconds from the parsed head to the end of the response",
         |facts, _| Value::float(facts.response.map_or(0.0, |response| response.seconds)),
-    ),
+    )
+    .within(Domain::COUNT),
     Signal::method(
         Root::Response,
         "header",

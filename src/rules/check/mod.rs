@@ -6,6 +6,7 @@
 //! keeps the environment, [`expression`] finds types, [`names`] knows what objects offer.
 
 mod calls;
+mod doubts;
 mod expression;
 mod names;
 mod natives;
@@ -65,10 +66,15 @@ pub(super) fn check(parsed: &Parsed<'_>, terms: &Terms<'_>) -> Result<Checked, V
     checker.entry_points();
     checker.remember_calls();
     checker.functions_nobody_calls();
-    let Checker { mut problems, checked, .. } = checker;
+    let Checker { mut problems, mut checked, .. } = checker;
     problems.sort_by_key(|problem| problem.position().map(|at| (at.line, at.column)));
     problems.dedup();
-    if problems.is_empty() { Ok(checked) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let doubts = doubts::doubts(parsed, &checked, terms);
+    checked.warnings.extend(doubts);
+    Ok(checked)
 }
 
 struct Checker<'a> {
@@ -367,7 +373,7 @@ fn combination(how: &str, x: Type, y: Type) -> Type {
     }
 }
 
-fn warning(problem: Problem) -> Problem {
+pub(super) fn warning(problem: Problem) -> Problem {
     let warning = Problem::warning(problem.file(), problem.message());
     match problem.position() {
         Some(at) => warning.at(at.line, at.column),
