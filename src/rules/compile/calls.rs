@@ -30,6 +30,9 @@ impl Lowering<'_> {
             return self.own(function, args, at).map(Thing::Node);
         }
         match args {
+            [Expr::Array(items, _), item] if name == "contains" && is_computed(items) => {
+                self.any_of(items, item, at).map(Thing::Node)
+            }
             [first, rest @ ..] => {
                 let base = self.thing(first)?;
                 self.method(base, Some(first), name, rest, at)
@@ -214,6 +217,23 @@ impl Lowering<'_> {
         }
     }
 
+    /// `item in [a, b]`, of values that are there already: which of them is asked first does not matter.
+    fn any_of(&mut self, items: &[Expr], item: &Expr, at: Position) -> Lowered<Node> {
+        let items: Lowered<Vec<Node>> = items.iter().map(|item| self.node(item)).collect();
+        let is_there = |node: &Node| {
+            matches!(node, Node::Constant(_) | Node::Local(_) | Node::Signal(_) | Node::Response(_))
+        };
+        let items = items?;
+        if !items.iter().all(is_there) {
+            return Err(kept("a list of computed values", at));
+        }
+        let value = self.node(item)?;
+        let slot = self.slot();
+        let same = |item| super::merge::compare(Comparison::Equal, Node::Local(slot), item);
+        let any = super::merge::or(items.into_iter().map(same).collect());
+        Ok(Node::Block(Box::new([Node::Set(slot, Box::new(value)), any])))
+    }
+
     fn of_value(
         &mut self,
         node: Node,
@@ -296,6 +316,10 @@ impl Lowering<'_> {
             _ => Err(kept("this number of arguments", at)),
         }
     }
+}
+
+fn is_computed(items: &[Expr]) -> bool {
+    items.iter().any(|item| crate::rules::parse::literal(item).is_none())
 }
 
 fn one_value(name: &str) -> Option<Unary> {

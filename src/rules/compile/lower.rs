@@ -168,8 +168,7 @@ impl<'a> Lowering<'a> {
             Stmt::Block(block) => self.block(block.statements()),
             Stmt::Expr(expression) => self.node(expression),
             Stmt::Return(value, flags, position) if flags.intersects(ASTFlags::BREAK) => {
-                let _ = value;
-                Err(kept("`throw`", *position))
+                self.throw(value.as_deref(), *position)
             }
             Stmt::Return(value, _, _) => {
                 let value = value.as_ref().map(|value| self.node(value)).transpose()?;
@@ -180,7 +179,7 @@ impl<'a> Lowering<'a> {
             }
             Stmt::BreakLoop(Some(_), _, position) => Err(kept("`break` with a value", *position)),
             Stmt::TryCatch(_, position) => Err(kept("`try`", *position)),
-            Stmt::Do(_, _, position) => Err(kept("`do`", *position)),
+            Stmt::Do(flow, flags, position) => self.turns(flow, *flags, *position),
             other => Err(kept("this statement", other.position())),
         }
     }

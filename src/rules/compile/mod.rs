@@ -6,6 +6,7 @@
 
 mod branches;
 mod calls;
+mod endings;
 mod flow;
 mod interpreted;
 mod lower;

@@ -226,6 +226,13 @@ pub(super) enum Node {
         body: Box<Node>,
         place: Place,
     },
+    /// The body, then the condition; `until` turns it around.
+    Do {
+        parts: Box<(Node, Node)>,
+        until: bool,
+        place: Place,
+    },
+    Throw(Box<Node>, Place),
     Return(Option<Box<Node>>),
     Break,
     Continue,

@@ -169,6 +169,8 @@ impl<'e> Frame<'e> {
             Node::For { item, counter, items, body, place } => {
                 self.each(*item, *counter, items, body, *place)
             }
+            Node::Do { parts, until, place } => self.turns(parts, *until, *place),
+            Node::Throw(value, place) => self.throw(value, *place),
             Node::Return(value) => {
                 self.returned = match value {
                     Some(value) => self.eval(value)?,

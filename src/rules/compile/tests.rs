@@ -155,3 +155,21 @@ fn what_is_no_number_compares_as_in_the_interpreter() {
         }
     }
 }
+
+#[test]
+fn loops_with_their_condition_at_the_end_and_throw_mean_the_same() {
+    for body in [
+        "let n = 0; do { n += 1; if n > 5 { break; } if n < 3 { continue; } risk.add(\"a.b\", n); } while n < 2;",
+        "let n = 0; do { n += 1; if n == 2 { continue; } risk.add(\"a.b\", n); } until n > 3;",
+        "if req.size == 0 { throw \"why (line 3) not\"; }",
+        "if req.size == 0 { throw; }",
+        "if req.size == 0 { throw 1.0; }",
+        "if req.size == 0 { throw \"\"; }",
+        "let a = 0; if req.size in [a, 7] && req.path in [\"/x\", req.path] { risk.block(\"a.b\"); }",
+        "let a = 0.0; if req.size in [a, \"x\", true] { risk.block(\"a.b\"); }",
+    ] {
+        let text = format!("fn assess(req, risk) {{ {body} }}");
+        assert_eq!(report(&text), ["assess(req, risk): compiled"], "{text}");
+        said(&text, json!({ "size": 0, "path": "/a" }), json!({}));
+    }
+}

@@ -137,13 +137,23 @@ impl Writer {
             13 => {
                 let name = self.name();
                 let body = self.looped(depth, &name);
-                format!("let {name} = 0;\nwhile {name} < 4 {{\n{name} += 1;\n{body}}}\n")
+                // After `continue` a `do` does not ask its condition, and would not end.
+                let once = body.replace("continue;", "break;");
+                match self.random.below(4) {
+                    0 => format!("let {name} = 0;\ndo {{\n{name} += 1;\n{once}}} while {name} < 4;\n"),
+                    1 => format!("let {name} = 0;\ndo {{\n{name} += 1;\n{once}}} until {name} > 2;\n"),
+                    _ => format!("let {name} = 0;\nwhile {name} < 4 {{\n{name} += 1;\n{body}}}\n"),
+                }
             }
             _ if self.in_loop => self.random.pick(&["break;\n", "continue;\n"]).to_owned(),
             _ if self.in_helper => format!("return {};\n", self.int(1)),
             _ => {
                 let condition = self.bool(1);
-                format!("if {condition} {{ return; }}\n")
+                match self.random.below(4) {
+                    0 => format!("if {condition} {{ throw {}; }}\n", self.text(1)),
+                    1 => format!("if {condition} {{ throw {}; }}\n", self.float(1)),
+                    _ => format!("if {condition} {{ return; }}\n"),
+                }
             }
         }
     }
@@ -333,7 +343,9 @@ impl Writer {
             return self.random.pick(&signals).to_owned();
         }
         let how = self.random.pick(&["==", "!=", "<", "<=", ">", ">="]);
-        match self.random.below(14) {
+        match self.random.below(16) {
+            14 => format!("({} in [{}, {}])", self.int(depth - 1), self.int(0), self.int(0)),
+            15 => format!("({} in [req.path, {}])", self.text(depth - 1), self.text(0)),
             0 => format!("({} {how} {})", self.int(depth - 1), self.int(depth - 1)),
             1 => format!("({} {how} {})", self.float(depth - 1), self.int(depth - 1)),
             2 => format!("({} {how} {})", self.text(depth - 1), self.text(depth - 1)),
