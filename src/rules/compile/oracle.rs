@@ -22,7 +22,7 @@ const REQUESTS: usize = 4;
 
 #[test]
 fn compiled_and_interpreted_scripts_say_the_same() {
-    hold_against_each_other(700, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    hold_against_each_other(500, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
 }
 
 #[test]
