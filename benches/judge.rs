@@ -5,17 +5,23 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a bench that cannot begin has nobody else to tell")]
 
+use std::cell::{Cell, RefCell};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
 use mimalloc::MiMalloc;
 use riskgate::app::{self, build::Builder};
 use riskgate::cases::Setting;
 use riskgate::clock::Clock;
-use riskgate::facts::client::{Keyring, PeerAddr, Truncation, TrustedProxies};
+use riskgate::decision::{Evaluation, Outcome};
+use riskgate::facts::client::{Keyring, PeerAddr, Pseudonym, Truncation, TrustedProxies};
 use riskgate::facts::forwarded::ForwardHeader;
+use riskgate::facts::place::Place;
 use riskgate::facts::request::{RequestHead, Scheme};
-use riskgate::pipeline::{self, Enquiry};
+use riskgate::pipeline::{self, Enquiry, Located};
+use riskgate::record::{self, DecisionRecord, Recorder, Writer};
 use riskgate::reload::sources::Sources;
 use riskgate::reload::{Build, Built};
 use riskgate::rules::sandbox::Bounds;
@@ -23,7 +29,7 @@ use riskgate::rules::{Policy, Script, Terms, Way};
 use riskgate::signals::Vocabulary;
 use riskgate::snapshot::Snapshot;
 use riskgate::traffic::{RouteKey, Traffic};
-use std::sync::Arc;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 #[global_allocator]
@@ -31,6 +37,7 @@ static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
 
 const POLICIES: [&str; 2] = ["shipped", "reference"];
 const RULES: [usize; 5] = [1, 10, 50, 200, 1000];
+const WAYS: [&str; 2] = ["compiled", "interpreted"];
 const REQUESTS: [&str; 3] = ["browser", "login", "tool"];
 
 fn main() {
@@ -42,8 +49,10 @@ fn main() {
 fn judge(bencher: Bencher<'_, '_>, policy: &str) {
     let gate = Gate::with(policy);
     let request = parts("browser");
-    let context = gate.enrich(&request).context;
-    bencher.bench(|| pipeline::judge(&gate.snapshot, black_box(&context)));
+    gate.located(&request, |located| {
+        let context = pipeline::enrich(located);
+        bencher.bench(|| pipeline::judge(&gate.snapshot, black_box(&context)));
+    });
 }
 
 /// From the parsed head to the plan: identify, enrich, judge, plan, count.
@@ -62,18 +71,128 @@ fn whole(bencher: Bencher<'_, '_>, policy: &str, request: &str) {
     let gate = Gate::with(policy);
     let request = parts(request);
     bencher.bench(|| {
-        let enriched = gate.enrich(black_box(&request));
-        let judgement = pipeline::judge(&gate.snapshot, &enriched.context);
-        black_box(pipeline::plan(&gate.snapshot, &judgement.decision));
-        let now = gate.clock.now();
-        pipeline::count(&gate.snapshot, &enriched.subject, &judgement.decision, &gate.traffic, now);
+        gate.located(black_box(&request), |located| {
+            let context = pipeline::enrich(located);
+            let judgement = pipeline::judge(&gate.snapshot, &context);
+            black_box(pipeline::plan(&gate.snapshot, &judgement.decision));
+            let now = gate.clock.now();
+            pipeline::count(&gate.snapshot, located.subject(), &judgement.decision, &gate.traffic, now);
+        });
     });
 }
 
+/// The worker's part of the decision log: one line of the reference policy into its buffer.
+#[divan::bench(args = REQUESTS, sample_size = PER_STEP)]
+fn record(bencher: Bencher<'_, '_>, request: &str) {
+    let kept = Kept::of(request);
+    let (recorder, writer) = log();
+    let (writer, count) = (RefCell::new(writer), Cell::new(0));
+    let empty_now_and_then = || {
+        if count.replace(count.get() + 1) % PER_STEP == 0 {
+            writer.borrow_mut().step(kept.gate.clock.now());
+        }
+    };
+    let record = kept.record();
+    bencher.with_inputs(empty_now_and_then).bench_local_values(|()| recorder.record(black_box(&record)));
+    assert_eq!(recorder.dropped(), 0);
+}
+
+/// The writer's part: so many such lines from the buffer to a file that forgets them.
+#[divan::bench(args = REQUESTS)]
+fn record_write(bencher: Bencher<'_, '_>, request: &str) {
+    let kept = Kept::of(request);
+    let (recorder, mut writer) = log();
+    let record = kept.record();
+    bencher
+        .counter(divan::counter::ItemsCount::new(PER_STEP))
+        .with_inputs(|| (0..PER_STEP).for_each(|_| recorder.record(&record)))
+        .bench_local_values(|()| writer.step(kept.gate.clock.now()));
+}
+
+const PER_STEP: u32 = 1000;
+
+fn log() -> (Recorder, Writer) {
+    Recorder::new(record::Settings { path: "/dev/null".into(), ..record::Settings::default() })
+}
+
+/// A request that was judged, and is about to be recorded.
+struct Kept {
+    gate: Gate,
+    request: http::request::Parts,
+    place: Place,
+    judgement: pipeline::Judgement,
+    signals: Vec<u8>,
+    observed: Evaluation,
+}
+
+impl Kept {
+    fn of(request: &str) -> Self {
+        let (gate, request) = (Gate::with("reference"), parts(request));
+        let (mut signals, mut judged) = (Vec::new(), None);
+        gate.located(&request, |located| {
+            let context = pipeline::enrich(located);
+            context.write_json(&mut signals);
+            judged = Some((located.subject().place(), pipeline::judge(&gate.snapshot, &context)));
+        });
+        let (place, judgement) = judged.expect("a request that was judged");
+        Self { gate, request, place, judgement, signals, observed: Evaluation::default() }
+    }
+
+    fn record(&self) -> DecisionRecord<'_> {
+        DecisionRecord {
+            id: Uuid::from_u128(0x019a_bcde_f012_7345_8899_aabb_ccdd_eeff),
+            time: self.gate.clock.now().wall,
+            generation: self.gate.snapshot.generation(),
+            route: Some("default"),
+            method: self.request.method.as_str(),
+            path: self.request.uri.path(),
+            host: "api.example.com",
+            status: 200,
+            place: self.place,
+            client: Pseudonym::parse("0123456789abcdef").expect("a pseudonym"),
+            decision: &self.judgement.decision,
+            evaluation: &self.judgement.evaluation,
+            observed: &self.observed,
+            signals: &self.signals,
+            outcome: Outcome::Allowed,
+            limit: None,
+            fault: None,
+            judge: Duration::from_micros(3),
+            total: Duration::from_micros(345),
+        }
+    }
+}
+
 /// Rules as policies have them, `n` of them in one script, asked by the compiled program.
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn rules_compiled(bencher: Bencher<'_, '_>, n: usize) {
     rules(bencher, n, Way::Compiled);
+}
+
+/// Fifty rules, one in ten of which hits.
+#[divan::bench(args = WAYS, sample_size = 100)]
+fn rules_one_in_ten_hits(bencher: Bencher<'_, '_>, way: &str) {
+    let policy = load(generated(50, |i| i % 10 == 4));
+    let (context, _) = policy.needs().read_recorded(&sample());
+    assert_eq!(policy.evaluate(&context).reasons().count(), 5, "one in ten hits");
+    bencher.bench(|| policy.evaluate_by(way_of(way), black_box(&context)));
+}
+
+/// The script of the reference policy.
+#[divan::bench(args = WAYS, sample_size = 100)]
+fn reference_script(bencher: Bencher<'_, '_>, way: &str) {
+    let gate = Gate::with("reference");
+    gate.located(&parts("browser"), |located| {
+        let context = pipeline::enrich(located);
+        bencher.bench(|| gate.snapshot.policy().evaluate_by(way_of(way), black_box(&context)));
+    });
+}
+
+fn way_of(name: &str) -> Way {
+    match name {
+        "compiled" => Way::Compiled,
+        _ => Way::Interpreted,
+    }
 }
 
 /// The same rules, asked by the interpreter.
@@ -83,13 +202,13 @@ fn rules_interpreted(bencher: Bencher<'_, '_>, n: usize) {
 }
 
 fn rules(bencher: Bencher<'_, '_>, n: usize, way: Way) {
-    let policy = generated(n);
+    let policy = load(generated(n, |_| false));
     let (context, _) = policy.needs().read_recorded(&sample());
     bencher.bench(|| policy.evaluate_by(way, black_box(&context)));
 }
 
 /// The same rules as somebody would write them in Rust, about plain fields.
-#[divan::bench(args = RULES)]
+#[divan::bench(args = RULES, sample_size = 100)]
 fn rules_by_hand(bencher: Bencher<'_, '_>, n: usize) {
     let request = Fields {
         method: "GET".to_owned(),
@@ -128,7 +247,8 @@ fn by_hand(request: &Fields, names: &[(String, String)]) -> i64 {
     score
 }
 
-fn generated(n: usize) -> Policy {
+/// The source of `n` rules; those that hit compare with something small.
+fn generated(n: usize, hits: impl Fn(usize) -> bool) -> String {
     use std::fmt::Write as _;
     let mut text = String::from("fn assess(req, risk) {\n    let agent = req.header(\"user-agent\");\n");
     for i in 0..n {
@@ -143,10 +263,17 @@ fn generated(n: usize) -> Policy {
                 "if req.geo.country in [\"KP\", \"IR\", \"RU\"] && req.size > {i} {{ risk.add(\"a.r{i}\", 1); }}"
             ),
             3 => writeln!(text, "if req.client.rate > {}.0 {{ risk.add(\"a.r{i}\", 1); }}", 100 + i),
-            _ => writeln!(text, "if req.size > {} {{ risk.add(\"a.r{i}\", 1); }}", 1_000_000 + i),
+            _ => {
+                let limit = if hits(i) { 10 } else { 1_000_000 };
+                writeln!(text, "if req.size > {} {{ risk.add(\"a.r{i}\", 1); }}", limit + i)
+            }
         };
     }
     text.push_str("}\n");
+    text
+}
+
+fn load(text: String) -> Policy {
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &[],
@@ -203,7 +330,7 @@ impl Gate {
         }
     }
 
-    fn enrich(&self, parts: &http::request::Parts) -> pipeline::Enriched {
+    fn located(&self, parts: &http::request::Parts, then: impl FnOnce(&Located<'_>)) {
         let head = RequestHead::read(parts, Scheme::Http);
         let peer = PeerAddr::new(Some(([127, 0, 0, 1], 4711).into()));
         let lines = head.headers().get_all("x-forwarded-for").iter().map(|line| line.as_bytes());
@@ -211,7 +338,7 @@ impl Gate {
         let client = ip.identify(Truncation::default(), &self.keys);
         let (route, now, secrets) = (RouteKey::named("default"), self.clock.now(), &self.setting.secrets);
         let enquiry = Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets };
-        pipeline::enrich(&self.snapshot, &enquiry, &self.traffic)
+        then(&pipeline::locate(&self.snapshot, &self.traffic, enquiry));
     }
 }
 

@@ -7,12 +7,16 @@
 
 #[path = "load/alarm.rs"]
 mod alarm;
+#[path = "load/arena.rs"]
+mod arena;
 #[path = "load/bare.rs"]
 mod bare;
 #[path = "load/connection.rs"]
 mod connection;
 #[path = "load/contestant.rs"]
 mod contestant;
+#[path = "load/database.rs"]
+mod database;
 #[path = "load/error.rs"]
 mod error;
 #[path = "load/gate.rs"]
@@ -21,6 +25,8 @@ mod gate;
 mod generator;
 #[path = "load/machine.rs"]
 mod machine;
+#[path = "load/memory.rs"]
+mod memory;
 #[path = "load/noise.rs"]
 mod noise;
 #[path = "load/options.rs"]
@@ -29,8 +35,14 @@ mod options;
 mod origin;
 #[path = "load/pace.rs"]
 mod pace;
+#[path = "load/peers.rs"]
+mod peers;
+#[path = "load/probe.rs"]
+mod probe;
 #[path = "load/process.rs"]
 mod process;
+#[path = "load/reload.rs"]
+mod reload;
 #[path = "load/report.rs"]
 mod report;
 #[path = "load/requests.rs"]
@@ -39,17 +51,31 @@ mod requests;
 mod response;
 #[path = "load/rounds.rs"]
 mod rounds;
+#[path = "load/rules.rs"]
+mod rules;
+#[path = "load/spread.rs"]
+mod spread;
+#[path = "load/table.rs"]
+mod table;
+#[path = "load/usage.rs"]
+mod usage;
+#[path = "load/witness.rs"]
+mod witness;
 
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::Parser;
 
+use crate::arena::Arena;
 use crate::bare::Bare;
 use crate::contestant::Contestant;
+use crate::database::Database;
 use crate::error::LoadError;
 use crate::gate::Gate;
-use crate::options::Options;
+use crate::options::{Options, Plan, Scenario};
 use crate::origin::Direct;
+use crate::peers::{HaProxy, Nginx};
 
 /// The gate's allocator, so that the bare proxy, which is this program too, has no worse one.
 #[global_allocator]
@@ -75,24 +101,70 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn bench(options: &Options) -> Result<(), LoadError> {
-    let contestants = contestants(options);
-    if contestants.is_empty() {
-        println!("load: no contestant is called like that");
-        return Ok(());
+    let (plan, form) = (options.plan(), options.form());
+    let asked_for = options.scenario();
+    let scenarios = if plan.smoke && asked_for == Scenario::Contest && options.filter().is_none() {
+        Scenario::ALL.as_slice()
+    } else {
+        std::slice::from_ref(&asked_for)
+    };
+    for scenario in scenarios {
+        let run = || match scenario {
+            Scenario::Contest => contest(options, &plan),
+            Scenario::Memory => memory::run(&plan, form),
+            Scenario::Reload => reload::run(&plan, form),
+        };
+        // A thread of its own, since a thread that has chosen a core is bound to it.
+        let text = std::thread::scope(|scope| scope.spawn(run).join());
+        let text = text.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        if plan.smoke {
+            println!("A smoke run: these figures mean nothing.\n");
+        }
+        println!("{text}\n");
     }
-    let plan = options.plan();
-    let results = rounds::run(&plan, &Bare::baseline(), &contestants)?;
-    println!("{}", report::markdown(&plan, &results));
     Ok(())
 }
 
-/// Who is compared with the baseline. Two that say how far to trust the figures are only there if asked for.
-fn contestants(options: &Options) -> Vec<Box<dyn Contestant>> {
-    let all: [Box<dyn Contestant>; 4] =
-        [Box::new(Gate::reference()), Box::new(Gate::shipped()), Box::new(Bare::again()), Box::new(Direct)];
-    let asked_for = |name: &str| match options.filter() {
-        Some(filter) => name.contains(filter),
-        None => ![bare::AGAIN, origin::DIRECT].contains(&name),
-    };
-    all.into_iter().filter(|contestant| asked_for(contestant.name())).collect()
+/// Everybody against the baseline.
+fn contest(options: &Options, plan: &Plan) -> Result<String, LoadError> {
+    let database = Rc::new(Database::open()?);
+    let others = contestants(options, &database);
+    if others.is_empty() {
+        return Ok("no contestant is called like that".into());
+    }
+    let (mut present, mut missing): (Vec<&dyn Contestant>, _) = (vec![&Bare::Baseline], Vec::new());
+    for contestant in &others {
+        match contestant.missing() {
+            Some(how) => missing.push((contestant.name().to_owned(), how)),
+            None => present.push(contestant.as_ref()),
+        }
+    }
+    let (arena, addresses) = (Arena::open()?, database.examples()?);
+    for contestant in &present {
+        probe::verify(&arena, *contestant, &addresses)?;
+    }
+    let results = rounds::run(plan, &arena, &present, missing)?;
+    arena.close()?;
+    Ok(report::write(plan, &results, options.form()))
+}
+
+/// Who is compared with the baseline. Those that say how far to trust the figures, or where a difference comes from,
+/// are only there if asked for.
+fn contestants(options: &Options, database: &Rc<Database>) -> Vec<Box<dyn Contestant>> {
+    let always: [Box<dyn Contestant>; 5] = [
+        Box::new(Bare::Defaults),
+        Box::new(Gate::reference()),
+        Box::new(Nginx(Rc::clone(database))),
+        Box::new(HaProxy(Rc::clone(database))),
+        Box::new(Gate::shipped()),
+    ];
+    let asked_for: [Box<dyn Contestant>; 3] =
+        [Box::new(Bare::Again), Box::new(Bare::Patient), Box::new(Direct)];
+    match options.filter() {
+        None => always.into(),
+        Some(filter) => {
+            let all = always.into_iter().chain(asked_for);
+            all.filter(|contestant| contestant.name().contains(filter)).collect()
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::thread;
 use riskgate::app::{self, Manner};
 use riskgate::facts::problem::Problem;
 use riskgate::proxy::drain::Signals;
-use riskgate::signals::{Facts, Kind, Root, Signal, Value, Vocabulary};
+use riskgate::signals::{Facts, Kind, Name, Root, Signal, Value, Vocabulary};
 
 const TENANT: Signal =
     Signal::property(Root::Request, "tenant", Kind::Text, "the first label of the host", tenant);
@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Reads the signal. It gets the parsed request and no full address, so it cannot leak one.
-fn tenant(facts: &Facts<'_>, _: &str) -> Value {
+fn tenant<'a>(facts: &Facts<'a>, _: &Name) -> Value<'a> {
     Value::text(facts.head.host().split('.').next().unwrap_or(""))
 }
 

@@ -39,7 +39,7 @@ pub struct Explanation {
     /// What every script said and read, in order.
     pub scripts: Vec<ScriptSay>,
     /// Everything that the policy could read.
-    pub signals: RequestContext,
+    pub signals: RequestContext<'static>,
     /// The signals that a recorded request lacks, since nobody read them then. They were judged as empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unrecorded: Vec<String>,
@@ -62,7 +62,7 @@ pub struct ScriptSay {
     /// Whether it was not asked, because an earlier one trusts the request.
     pub skipped: bool,
     /// The signals that it names, with the values they had.
-    pub reads: BTreeMap<String, Value>,
+    pub reads: BTreeMap<String, Value<'static>>,
 }
 
 /// A limit that a request must pass.
@@ -78,7 +78,7 @@ pub struct LimitSay {
 
 impl Explanation {
     /// Lays a judgement open.
-    pub fn new(snapshot: &Snapshot, context: &RequestContext, judgement: &Judgement) -> Self {
+    pub fn new(snapshot: &Snapshot, context: &RequestContext<'_>, judgement: &Judgement) -> Self {
         let decision = &judgement.decision;
         let limit = |demand: &Demand| LimitSay {
             name: demand.limit.to_string(),
@@ -95,7 +95,7 @@ impl Explanation {
             tags: decision.tags().iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             counts: decision.counts().iter().map(ToString::to_string).collect(),
             scripts: scripts(snapshot, context, judgement),
-            signals: context.clone(),
+            signals: context.to_owned(),
             unrecorded: Vec::new(),
             changes: Changes::new(snapshot, context, judgement).all(),
         }
@@ -107,32 +107,34 @@ impl Explanation {
     }
 }
 
-fn scripts(snapshot: &Snapshot, context: &RequestContext, judgement: &Judgement) -> Vec<ScriptSay> {
+fn scripts(snapshot: &Snapshot, context: &RequestContext<'_>, judgement: &Judgement) -> Vec<ScriptSay> {
     let outcomes = judgement.evaluation.outcomes();
-    let say = |rule_set: &RuleSet| {
+    let asked = judgement.evaluation.asked();
+    let say = |(at, rule_set): (usize, &RuleSet)| {
         let outcome = outcomes.iter().find(|outcome| outcome.rule == rule_set.name());
         let (said, error) = match outcome.map(|outcome| &outcome.spoken) {
             Some(Spoken::Whole(said)) => (said.clone(), None),
             Some(Spoken::Failed(error)) => (Vec::new(), Some(error.clone())),
             None => (Vec::new(), None),
         };
-        let reads = context.of(rule_set.reads()).map(|(name, value)| (name, value.clone())).collect();
+        let reads =
+            context.of(rule_set.reads()).map(|(name, value)| (name, value.clone().into_owned())).collect();
         let (name, mode) = (rule_set.name().to_owned(), rule_set.mode());
-        ScriptSay { name, mode, said, error, skipped: outcome.is_none(), reads }
+        ScriptSay { name, mode, said, error, skipped: at >= asked, reads }
     };
-    snapshot.policy().rule_sets().iter().map(say).collect()
+    snapshot.policy().rule_sets().iter().enumerate().map(say).collect()
 }
 
 /// Decides again and again, each time with something changed.
 struct Changes<'a> {
     snapshot: &'a Snapshot,
-    context: &'a RequestContext,
+    context: &'a RequestContext<'a>,
     evaluation: &'a Evaluation,
     decision: &'a Decision,
 }
 
 impl<'a> Changes<'a> {
-    fn new(snapshot: &'a Snapshot, context: &'a RequestContext, judgement: &'a Judgement) -> Self {
+    fn new(snapshot: &'a Snapshot, context: &'a RequestContext<'a>, judgement: &'a Judgement) -> Self {
         Self { snapshot, context, evaluation: &judgement.evaluation, decision: &judgement.decision }
     }
 

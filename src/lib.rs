@@ -35,7 +35,7 @@
 //! | floor | modules | may use |
 //! |---|---|---|
 //! | 6 assembly | [`config`] [`cli`] [`app`] | anything |
-//! | 5 edge: all IO | [`clock`] [`metrics`] [`record`] [`reload`] [`proxy`] [`admin`] | pingora, tokio, notify |
+//! | 5 edge: all IO | [`clock`] [`metrics`] [`record`] [`reload`] [`proxy`] [`admin`] [`workers`] | pingora, tokio, notify |
 //! | 4 brain | [`snapshot`] [`pipeline`] [`cases`] [`explain`] | |
 //! | 3 judgement | [`decision`] [`rules`] (sole owner of the scripting engine) | rhai |
 //! | 2 vocabulary | [`signals`] (what scripts read) [`actions`] (what scripts say) | rhai's string type |
@@ -56,7 +56,7 @@
 //! | an admin endpoint | `admin/<name>.rs` | `ENDPOINTS` in `admin/mod.rs` |
 //! | a command | `cli/<name>.rs` | `Command` in `cli/mod.rs` |
 //! | a metric | a field of [`Metrics`](metrics::Metrics) | its `collectors` |
-//! | a field of the record | a field of [`DecisionRecord`](record::DecisionRecord) | `Line` beside it |
+//! | a field of the record | a field of [`DecisionRecord`](record::DecisionRecord) | its `write_json`, and the oracle in its tests |
 //! | an answer's status | [`RefusalStatus`](proxy::refusal::RefusalStatus) | `proxy/enforce.rs`, which alone sends it |
 //!
 //! # Words
@@ -97,6 +97,7 @@ pub mod metrics;
 pub mod proxy;
 pub mod record;
 pub mod reload;
+pub mod workers;
 
 // Floor 6, assembly: makes everything and joins it.
 pub mod app;

@@ -1,6 +1,6 @@
 //! The middle of a request's life: enrich, evaluate, decide, plan.
 //!
-//! [`enrich`] reads what is true right now into a [`RequestContext`]; from there on all is pure: [`judge`] depends
+//! [`locate`] finds where a request comes from, [`enrich`] reads what is true right now into a [`RequestContext`]; from there on all is pure: [`judge`] depends
 //! on the snapshot and that context alone, so tests, `explain` and a recorded decision give the very same
 //! answer. [`plan`] says what a judgement means on the wire; carrying it out is for the edge.
 
@@ -9,6 +9,7 @@ use crate::facts::client::{Client, ClientIp};
 use crate::facts::place::Place;
 use crate::facts::request::RequestHead;
 use crate::facts::time::Now;
+use crate::rules::Policy;
 use crate::signals::{Facts, Readings, RequestContext, Response, Secrets, Text};
 use crate::snapshot::Snapshot;
 use crate::traffic::{Check, RouteKey, Subject, Traffic};
@@ -29,15 +30,12 @@ pub struct Enquiry<'a> {
     pub secrets: &'a Secrets,
 }
 
-/// A request with everything that a judgement needs.
-#[derive(Clone, Debug)]
-pub struct Enriched {
-    /// The signals that the policy reads.
-    pub context: RequestContext,
-    /// Where it comes from.
-    pub place: Place,
-    /// Whom it counts for.
-    pub subject: Subject,
+/// A request of which it is known where it comes from and whom it counts for; it can be measured.
+pub struct Located<'a> {
+    enquiry: Enquiry<'a>,
+    snapshot: &'a Snapshot,
+    traffic: &'a Traffic,
+    subject: Subject,
 }
 
 /// What was said and what follows from it.
@@ -57,26 +55,31 @@ pub enum Plan<'s> {
     Block,
 }
 
-/// Reads the signals that the policy needs, once.
-pub fn enrich(snapshot: &Snapshot, enquiry: &Enquiry<'_>, traffic: &Traffic) -> Enriched {
-    let place = snapshot.place(enquiry.client.prefix());
+/// Finds out where a request comes from.
+pub fn locate<'a>(snapshot: &'a Snapshot, traffic: &'a Traffic, enquiry: Enquiry<'a>) -> Located<'a> {
     let client = *enquiry.client.prefix();
-    let subject = Subject { client, country: place.country, asn: place.asn, route: enquiry.route };
-    let readings = Live { snapshot, traffic, subject: &subject, ip: enquiry.ip, now: enquiry.now };
-    let facts = Facts {
-        head: enquiry.head,
-        client: enquiry.client,
+    let Place { country, asn } = snapshot.place(&client);
+    let subject = Subject { client, country, asn, route: enquiry.route };
+    Located { enquiry, snapshot, traffic, subject }
+}
+
+/// Reads the signals that the policy needs, once.
+pub fn enrich<'a>(located: &'a Located<'a>) -> RequestContext<'a> {
+    let Enquiry { head, client, now, secrets, .. } = located.enquiry;
+    let place = located.subject.place();
+    located.snapshot.policy().needs().read(&Facts {
+        head,
+        client,
         place,
-        wall: enquiry.now.wall,
-        secrets: enquiry.secrets,
-        readings: &readings,
+        wall: now.wall,
+        secrets,
+        readings: located,
         response: None,
-    };
-    Enriched { context: snapshot.policy().needs().read(&facts), place, subject }
+    })
 }
 
 /// Evaluates and decides. Same snapshot, same context, same judgement.
-pub fn judge(snapshot: &Snapshot, context: &RequestContext) -> Judgement {
+pub fn judge(snapshot: &Snapshot, context: &RequestContext<'_>) -> Judgement {
     let evaluation = snapshot.policy().evaluate(context);
     let (country, hard_list) = (snapshot.country_of(context), snapshot.hard_list_of(context));
     let decision = snapshot.rulebook().decide(&evaluation, country, hard_list);
@@ -122,23 +125,28 @@ pub struct Observation<'a> {
 
 /// Shows the response to the scripts that observe, and counts what they say. The evaluation is returned for its
 /// errors.
-pub fn observe(snapshot: &Snapshot, enriched: &Enriched, observation: &Observation<'_>) -> Evaluation {
+pub fn observe(
+    snapshot: &Snapshot,
+    subject: &Subject,
+    context: &RequestContext<'_>,
+    observation: &Observation<'_>,
+) -> Evaluation {
     use crate::decision::Mode;
     let facts = Facts {
         head: observation.head,
         client: observation.client,
-        place: enriched.place,
+        place: subject.place(),
         wall: observation.now.wall,
         secrets: observation.secrets,
         readings: &Nothing,
         response: Some(observation.response),
     };
-    let evaluation = snapshot.policy().observe(&enriched.context, &facts);
+    let evaluation = snapshot.policy().observe(context, &facts);
     let counted = evaluation.said(Mode::Enforce).filter_map(|(_, say)| match say {
         crate::actions::Say::Count { counter } => Some(counter),
         _ => None,
     });
-    count_events(snapshot, &enriched.subject, counted, observation.now);
+    count_events(snapshot, subject, counted, observation.now);
     evaluation
 }
 
@@ -148,30 +156,34 @@ fn count_events<'t>(snapshot: &Snapshot, subject: &Subject, names: impl Iterator
     }
 }
 
-/// Live measurements.
-struct Live<'a> {
-    snapshot: &'a Snapshot,
-    traffic: &'a Traffic,
-    subject: &'a Subject,
-    ip: &'a ClientIp,
-    now: Now,
+impl Located<'_> {
+    /// Who judges it.
+    pub fn policy(&self) -> &Policy {
+        self.snapshot.policy()
+    }
+
+    /// Whom it counts for.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
 }
 
-impl Readings for Live<'_> {
+/// Live measurements.
+impl Readings for Located<'_> {
     fn client_rate(&self) -> f64 {
-        self.traffic.client_rate(&self.subject.client, self.now.tick)
+        self.traffic.client_rate(&self.subject.client, self.enquiry.now.tick)
     }
 
     fn country_rate(&self) -> f64 {
-        self.traffic.country_rate(self.subject.country, self.now.tick)
+        self.traffic.country_rate(self.subject.country, self.enquiry.now.tick)
     }
 
     fn country_usual(&self) -> f64 {
-        self.traffic.country_usual(self.subject.country, self.now.tick)
+        self.traffic.country_usual(self.subject.country, self.enquiry.now.tick)
     }
 
     fn country_surge(&self) -> f64 {
-        self.traffic.country_surge(self.subject.country, self.now.tick)
+        self.traffic.country_surge(self.subject.country, self.enquiry.now.tick)
     }
 
     fn country_weight(&self) -> i64 {
@@ -181,12 +193,12 @@ impl Readings for Live<'_> {
     fn count(&self, counter: &str) -> i64 {
         let counter = self.snapshot.counter(counter);
         counter.map_or(0, |counter| {
-            i64::try_from(counter.value(self.subject, self.now.tick)).unwrap_or(i64::MAX)
+            i64::try_from(counter.value(&self.subject, self.enquiry.now.tick)).unwrap_or(i64::MAX)
         })
     }
 
     fn listed(&self, list: &str) -> bool {
-        self.snapshot.listed(self.ip, list)
+        self.snapshot.listed(self.enquiry.ip, list)
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Snapshot {
     contents: Contents,
     country_signal: usize,
     list_signal: usize,
+    /// Points by [`CountryCode::index`].
+    weights: Box<[u8]>,
 }
 
 /// What a snapshot is made of.
@@ -45,7 +47,7 @@ pub struct Contents {
     /// Points by country; what is not here weighs nothing.
     pub weights: HashMap<CountryCode, u8>,
     /// Every limit that scripts, levels and countries can demand.
-    pub limits: HashMap<(Text, Per), Arc<Limit>>,
+    pub limits: HashMap<(Text, Per), Arc<Limit>, foldhash::fast::FixedState>,
     /// Every declared counter.
     pub counters: Vec<Arc<Counter>>,
 }
@@ -65,7 +67,9 @@ impl Snapshot {
     pub fn new(contents: Contents) -> Self {
         let needs = contents.policy.needs();
         let (country_signal, list_signal) = (needs.position("geo.country"), needs.position("client.listed"));
-        Self { generation: Generation::default(), contents, country_signal, list_signal }
+        let weight = |country| contents.weights.get(&country).copied().unwrap_or(0);
+        let weights = CountryCode::all().map(weight).collect();
+        Self { generation: Generation::default(), contents, country_signal, list_signal, weights }
     }
 
     /// Numbers it, when it is published.
@@ -105,7 +109,7 @@ impl Snapshot {
 
     /// The points of a country, 0 to 100.
     pub fn weight(&self, country: CountryCode) -> u8 {
-        self.contents.weights.get(&country).copied().unwrap_or(0)
+        self.weights.get(country.index()).copied().unwrap_or(0)
     }
 
     /// Whether the full address is on the list of that name; nobody is on a list that nobody declared.
@@ -119,7 +123,7 @@ impl Snapshot {
     }
 
     /// The country that a judgement's inputs name.
-    pub fn country_of(&self, context: &RequestContext) -> CountryCode {
+    pub fn country_of(&self, context: &RequestContext<'_>) -> CountryCode {
         match context.value(self.country_signal, "") {
             Some(Value::Text(code)) => CountryCode::parse(&code).unwrap_or_default(),
             Some(Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Table(_)) | None => {
@@ -129,7 +133,7 @@ impl Snapshot {
     }
 
     /// The first hard list that a judgement's inputs name.
-    pub fn hard_list_of(&self, context: &RequestContext) -> Option<&str> {
+    pub fn hard_list_of(&self, context: &RequestContext<'_>) -> Option<&str> {
         self.hard_lists().find(|list| context.value(self.list_signal, list) == Some(Value::Bool(true)))
     }
 

@@ -14,6 +14,21 @@ pub(crate) trait Contestant {
     /// A command that serves in this seat, in the foreground, with one thread for requests.
     fn command(&self, seat: &Seat<'_>) -> Result<Command, LoadError>;
 
+    /// How to install what it needs and this machine does not have.
+    fn missing(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Its name and version, if it is a program of others.
+    fn version(&self) -> Option<String> {
+        None
+    }
+
+    /// What it does with a request, which is probed before it is measured.
+    fn work(&self) -> Work {
+        Work::Any
+    }
+
     /// Whether this contestant may give such an answer. Anything else ends the bench.
     fn may_answer(&self, status: u16) -> bool {
         status == 200
@@ -23,6 +38,18 @@ pub(crate) trait Contestant {
     fn recorded(&self, _folder: &Path) -> Option<u64> {
         None
     }
+}
+
+/// What a contestant does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// The reference policy, and it records every request.
+    Reference {
+        /// The header that tells the origin the score.
+        score: &'static str,
+    },
+    /// None, or work of its own.
+    Any,
 }
 
 /// Where a contestant serves.

@@ -25,6 +25,28 @@ pub(crate) enum LoadError {
         /// What is wrong with it.
         why: String,
     },
+    /// The country database cannot be given to others.
+    #[error("the database `{path}` cannot be read: {why}")]
+    Database {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A contestant does not do what the others do, so it cannot be compared with them.
+    #[error(
+        "`{name}` does not do the work of the reference policy; {probe}: it must be {wanted}, and is {got}"
+    )]
+    OtherWork {
+        /// The contestant.
+        name: String,
+        /// The request.
+        probe: String,
+        /// What had to become of it.
+        wanted: String,
+        /// What became of it.
+        got: String,
+    },
     /// A process ended when it should have served.
     #[error("`{name}` ended ({status}); it said:\n{said}")]
     Ended {

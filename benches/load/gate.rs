@@ -11,7 +11,7 @@ use std::process::Command;
 use memchr::memchr_iter;
 use toml::{Table, Value};
 
-use crate::contestant::{Contestant, Seat};
+use crate::contestant::{Contestant, Seat, Work};
 use crate::error::LoadError;
 use crate::process;
 
@@ -21,6 +21,13 @@ pub(crate) struct Gate {
     configuration: &'static str,
     /// What its policy may answer to the mix.
     statuses: &'static [u16],
+    work: Work,
+    /// Threads for requests; 0 is one for each core.
+    threads: i64,
+    /// Its own scripts, if it does not have those of its configuration.
+    scripts: fn(&Seat<'_>) -> Result<Option<PathBuf>, LoadError>,
+    /// How much it says: a level and a format.
+    says: [&'static str; 2],
 }
 
 /// Begins the names of the files of its decision log.
@@ -33,6 +40,8 @@ impl Gate {
             name: "riskgate, reference policy",
             configuration: "benches/load/reference/riskgate.toml",
             statuses: &[200],
+            work: Work::Reference { score: "riskgate-score" },
+            ..Self::shipped()
         }
     }
 
@@ -42,7 +51,36 @@ impl Gate {
             name: "riskgate, shipped policy",
             configuration: "conf/riskgate.toml",
             statuses: &[200, 403, 429],
+            work: Work::Any,
+            threads: 1,
+            scripts: |_| Ok(None),
+            says: ["warn", "text"],
         }
+    }
+
+    /// The shipped one with as many threads as it takes by itself.
+    pub(crate) fn unbound() -> Self {
+        Self { name: "riskgate, shipped configuration", threads: 0, ..Self::shipped() }
+    }
+
+    /// The reference configuration with scripts that this bench makes, and a log that a program can read.
+    pub(crate) fn with_scripts(
+        name: &'static str,
+        scripts: fn(&Seat<'_>) -> Result<Option<PathBuf>, LoadError>,
+    ) -> Self {
+        Self { name, work: Work::Any, scripts, says: ["info", "json"], ..Self::reference() }
+    }
+
+    /// Where its configuration is, in a seat's folder.
+    pub(crate) fn file(folder: &Path) -> PathBuf {
+        folder.join("riskgate.toml")
+    }
+
+    /// The gate, asked to do something with a configuration. The paths in it are relative to the repository.
+    pub(crate) fn asked_to(what: &str, file: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_riskgate"));
+        command.current_dir(repository()).args([what, "--config"]).arg(file);
+        command
     }
 
     /// Its configuration, changed for this seat.
@@ -58,15 +96,20 @@ impl Gate {
         let log = seat.folder.join(LOG).with_extension("jsonl").display().to_string();
         let listener = Table::from_iter([("address".to_owned(), text_value(seat.listen))]);
         all.insert("listener".into(), Value::Array(vec![listener.into()]));
-        let changes: [(&[&str], Value); 7] = [
-            (&["server", "threads"], 1.into()),
+        let [level, format] = self.says;
+        let mut changes: Vec<(&[&str], Value)> = vec![
+            (&["server", "threads"], self.threads.into()),
             (&["server", "grace_period"], "1s".into()),
             (&["admin", "address"], admin.into()),
             (&["client", "trusted_proxies"], vec!["127.0.0.0/8"].into()),
             (&["decisions", "path"], log.into()),
-            (&["log", "level"], "warn".into()),
+            (&["log", "level"], level.into()),
+            (&["log", "format"], format.into()),
             (&["upstream", "origin"], Table::from_iter([servers(seat)]).into()),
         ];
+        if let Some(scripts) = (self.scripts)(seat)? {
+            changes.push((&["policy", "scripts"], text_value(scripts.display())));
+        }
         for (keys, value) in changes {
             set(&mut all, keys, value).ok_or_else(|| wrong(format!("`{}` is no table", keys.join("."))))?;
         }
@@ -79,13 +122,14 @@ impl Contestant for Gate {
         self.name
     }
 
-    /// The paths in a configuration are relative to the repository.
     fn command(&self, seat: &Seat<'_>) -> Result<Command, LoadError> {
-        let file = seat.folder.join("riskgate.toml");
+        let file = Self::file(seat.folder);
         fs::write(&file, self.configuration(seat)?).map_err(LoadError::io("write a configuration"))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_riskgate"));
-        command.current_dir(repository()).args(["run", "--config"]).arg(file);
-        Ok(command)
+        Ok(Self::asked_to("run", &file))
+    }
+
+    fn work(&self) -> Work {
+        self.work
     }
 
     fn may_answer(&self, status: u16) -> bool {
@@ -102,7 +146,8 @@ impl Contestant for Gate {
     }
 }
 
-fn repository() -> PathBuf {
+/// Where the repository is.
+pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -55,8 +55,18 @@ const LOOK: Duration = Duration::from_millis(50);
 const SLOWEST: u64 = 60_000_000_000;
 
 impl Generator {
-    /// Opens the connections.
+    /// Opens the connections, for the usual mix.
     pub(crate) fn connect(name: &str, address: SocketAddr, connections: usize) -> Result<Self, LoadError> {
+        Self::with_mix(name, address, connections, Mix::for_server(address))
+    }
+
+    /// Opens the connections.
+    pub(crate) fn with_mix(
+        name: &str,
+        address: SocketAddr,
+        connections: usize,
+        mix: Mix,
+    ) -> Result<Self, LoadError> {
         let connect = || -> io::Result<Self> {
             let poll = Poll::new()?;
             let open = |index| Connection::open(address, poll.registry(), Token(index));
@@ -67,7 +77,7 @@ impl Generator {
                 name: name.to_owned(),
                 address,
                 free: (0..connections).collect(),
-                mix: Mix::for_server(address),
+                mix,
                 request: Vec::with_capacity(1024),
             })
         };
@@ -78,6 +88,12 @@ impl Generator {
     pub(crate) fn as_fast_as_possible(&mut self, length: Duration) -> Result<Outcome, LoadError> {
         let begin = Instant::now();
         self.phase(begin, Pace::closed(begin, length), length + PATIENCE)
+    }
+
+    /// So many requests, as fast as the contestant can answer them.
+    pub(crate) fn requests(&mut self, count: u64) -> Result<Outcome, LoadError> {
+        let (begin, longest) = (Instant::now(), Duration::from_secs(600));
+        self.phase(begin, Pace::Closed { until: begin + longest, left: count }, longest + PATIENCE)
     }
 
     /// A request at each tick. A contestant that is too slow has as long again to catch up.
@@ -190,6 +206,11 @@ impl Outcome {
     /// How many answers there were.
     pub(crate) fn answers(&self) -> u64 {
         self.statuses.values().sum()
+    }
+
+    /// Microseconds that this part of all requests stayed below.
+    pub(crate) fn quantile(&self, part: f64) -> f64 {
+        self.latencies.value_at_quantile(part) as f64 / 1e3
     }
 
     fn count(&mut self, answer: Answer, now: Instant) {

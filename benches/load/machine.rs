@@ -29,30 +29,43 @@ pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     system::cpu_time(i32::try_from(pid).ok()?)
 }
 
-/// The most memory that a process ever had in use, in bytes.
-pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
 /// Keeps the calling thread, and whatever it starts, on one core.
 pub(crate) fn pin_to(core: usize) -> Result<(), LoadError> {
     system::pin_to(core).map_err(LoadError::io(format!("use core {core}")))
 }
 
-/// Ends the calling process when the thread that started it ends.
+/// Asks the calling process to end when the thread that started it ends; it then ends its own processes, too.
 pub(crate) fn die_with_parent() -> Result<(), LoadError> {
     system::die_with_parent().map_err(LoadError::io("follow the parent process"))
 }
 
+/// What figures were measured on and with.
+pub(crate) fn about(cores: Option<Cores>) -> String {
+    let pinning = match cores {
+        Some(Cores { proxy, load }) => format!("proxy on core {proxy}, origin and load on core {load}"),
+        None => "not pinned".into(),
+    };
+    let versions = ["pingora-proxy", "rhai"].map(|package| format!("{package} {}", locked(package)));
+    let profile = if cfg!(debug_assertions) { "without optimisation" } else { "optimised" };
+    let (own, versions) = (env!("CARGO_PKG_VERSION"), versions.join(", "));
+    format!("Machine: {}; {pinning}.\nVersions: riskgate {own}, {versions}; built {profile}.", description())
+}
+
+/// The version of a package that this was built with.
+fn locked(package: &str) -> &'static str {
+    const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
+    let name = format!("name = \"{package}\"");
+    let mut lines = LOCK.lines().skip_while(|line| *line != name).skip(1);
+    lines.next().and_then(|line| line.split('"').nth(1)).unwrap_or("unknown")
+}
+
 /// The processor, the cores there are and the system.
-pub(crate) fn description() -> String {
+fn description() -> String {
     let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = information.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or(std::env::consts::ARCH, |(_, model)| model.trim());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // All there are; this process may have chosen one of them by now.
+    let cores = information.lines().filter(|line| line.starts_with("processor")).count().max(1);
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{model}, {cores} cores, {} {}", std::env::consts::OS, release.trim()).trim_end().to_owned()
 }
@@ -102,7 +115,7 @@ mod system {
     }
 
     pub(super) fn die_with_parent() -> Result<()> {
-        set_pdeathsig(Signal::SIGKILL)
+        set_pdeathsig(Signal::SIGTERM)
     }
 }
 

@@ -1,11 +1,13 @@
 //! How long and against whom: the command line, and the plan that follows from it.
 //!
 //! Cargo says `--bench` when figures are wanted. Without it (`cargo test --benches`), with `--test` or `--smoke`,
-//! or with `RISKGATE_BENCH_SMOKE=1`, the bench only shows in a few seconds that it works.
+//! or with `RISKGATE_BENCH_SMOKE=1`, the bench only shows in a few seconds that it works, in all its scenarios.
 
 use std::time::Duration;
 
 use clap::Parser;
+
+use crate::table::Form;
 
 /// Real HTTP load against the gate and against a bare Pingora proxy.
 #[derive(Debug, Parser)]
@@ -22,10 +24,35 @@ pub(crate) struct Options {
     /// A few seconds that show that the bench works; the figures mean nothing
     #[arg(long)]
     smoke: bool,
+    /// Instead: the gate's memory while 100,000 clients send a million requests
+    #[arg(long)]
+    memory: bool,
+    /// Instead: the gate under load while one of its scripts changes every second
+    #[arg(long, conflicts_with = "memory")]
+    reload: bool,
+    /// Write tables for a page in Markdown
+    #[arg(long)]
+    markdown: bool,
     #[arg(long, hide = true)]
     bench: bool,
     #[arg(long, hide = true)]
     test: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// Everybody, against the baseline.
+    Contest,
+    /// The gate's memory, with many clients.
+    Memory,
+    /// The gate's latency, while it reloads.
+    Reload,
+}
+
+impl Scenario {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Contest, Self::Memory, Self::Reload];
 }
 
 /// What will be done.
@@ -72,6 +99,20 @@ impl Options {
         let smoke = self.smoke || self.test || variable || !self.bench;
         let plan = if smoke { SMOKE } else { FULL };
         Plan { rounds: self.rounds.unwrap_or(plan.rounds), phase: self.seconds.unwrap_or(plan.phase), ..plan }
+    }
+
+    /// What is measured.
+    pub(crate) fn scenario(&self) -> Scenario {
+        match (self.memory, self.reload) {
+            (true, _) => Scenario::Memory,
+            (false, true) => Scenario::Reload,
+            (false, false) => Scenario::Contest,
+        }
+    }
+
+    /// How tables are written.
+    pub(crate) fn form(&self) -> Form {
+        if self.markdown { Form::Markdown } else { Form::Aligned }
     }
 
     /// What the names of contestants have to contain.

@@ -46,6 +46,14 @@ pub(crate) fn command(listen: SocketAddr) -> Result<Command, LoadError> {
     Ok(command)
 }
 
+/// The bytes of every answer.
+pub(crate) fn answer() -> Vec<u8> {
+    let length = BODY.len();
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), BODY.as_bytes()].concat()
+}
+
 impl Contestant for Direct {
     fn name(&self) -> &str {
         DIRECT
@@ -75,12 +83,8 @@ impl Origin {
     fn new(mut listener: TcpListener) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let length = BODY.len();
-        let head =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
-        let answer = [head.as_bytes(), BODY.as_bytes()].concat();
         let end_of_head = Finder::new(b"\r\n\r\n");
-        Ok(Self { poll, listener, clients: Vec::new(), answer, end_of_head })
+        Ok(Self { poll, listener, clients: Vec::new(), answer: answer(), end_of_head })
     }
 
     fn serve(&mut self) -> io::Result<()> {

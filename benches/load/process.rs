@@ -21,6 +21,9 @@ use crate::machine;
 /// The first argument of a process that becomes another one.
 pub(crate) const ROLE: &str = "as-launcher";
 
+/// The file in a process's folder that has what it says.
+pub(crate) const OUTPUT: &str = "output.txt";
+
 /// How long a process may take to give its first answer, such as a gate that reads its databases.
 const TO_ANSWER: Duration = Duration::from_secs(30);
 /// How long a process may take to end when it is asked to.
@@ -30,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How much of a failed process's output is shown.
 const SHOWN: usize = 2_000;
 
-/// A running process. It is killed when this is dropped.
+/// A running process. It is ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
@@ -48,7 +51,7 @@ impl Process {
         address: SocketAddr,
         folder: &Path,
     ) -> Result<Self, LoadError> {
-        let output = folder.join("output.txt");
+        let output = folder.join(OUTPUT);
         let failed = || LoadError::io(format!("start `{name}`"));
         let file = File::create(&output).map_err(failed())?;
         let mut launcher = this_program(ROLE)?;
@@ -76,18 +79,29 @@ impl Process {
 
     /// Asks it to end, so that it can finish what it writes.
     pub(crate) fn stop(mut self) -> Result<(), LoadError> {
-        let doing = format!("stop `{}`", self.name);
+        let ended = self.end().map_err(LoadError::io(format!("stop `{}`", self.name)))?;
+        if ended {
+            return Ok(());
+        }
+        Err(LoadError::Lingers { name: self.name.clone(), waited: TO_END, said: self.said() })
+    }
+
+    /// Asks it to end, and waits; whether it did.
+    fn end(&mut self) -> std::io::Result<bool> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(true);
+        }
         if let Ok(id) = i32::try_from(self.pid()) {
-            kill(Pid::from_raw(id), Signal::SIGTERM).map_err(LoadError::io(doing.as_str()))?;
+            kill(Pid::from_raw(id), Signal::SIGTERM)?;
         }
         let deadline = Instant::now() + TO_END;
         while Instant::now() < deadline {
-            if self.child.try_wait().map_err(LoadError::io(doing.as_str()))?.is_some() {
-                return Ok(());
+            if self.child.try_wait()?.is_some() {
+                return Ok(true);
             }
             sleep(LOOK);
         }
-        Err(LoadError::Lingers { name: self.name.clone(), waited: TO_END, said: self.said() })
+        Ok(false)
     }
 
     fn wait_for_answer(&mut self) -> Result<(), LoadError> {
@@ -119,7 +133,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already, and there is nobody to tell.
+        // It may have ended already, and there is nobody to tell. Asked first, since only then does it end what it
+        // has started itself, such as workers.
+        let _ = self.end();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

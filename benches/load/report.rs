@@ -1,4 +1,4 @@
-//! The table. Medians of rounds; ratios to the baseline are taken within each round and then their median.
+//! The figures. Medians of rounds; a ratio is taken within each round, and then the median of those.
 //!
 //! Behind a ratio stand its lowest and highest round: two rows whose spans overlap have not been told apart.
 
@@ -6,69 +6,107 @@ use std::fmt::Write;
 
 use crate::options::Plan;
 use crate::rounds::{Results, Row, Turn};
+use crate::spread::{ABSENT, Spread, plain, with_span};
+use crate::table::{Form, Table};
 
-/// Everything that was measured, as Markdown.
-pub(crate) fn markdown(plan: &Plan, results: &Results) -> String {
+/// Everything that was measured.
+pub(crate) fn write(plan: &Plan, results: &Results, form: Form) -> String {
     let mut text = String::new();
     // Writing into a string does not fail.
-    let _ = write_all(&mut text, plan, results);
+    let _ = write_all(&mut text, plan, results, form);
     text
 }
 
-const HEAD: [&str; 11] = [
-    "",
-    "requests/s",
-    "ratio",
-    "CPU us/request",
-    "ratio",
-    "core",
-    "p50 us",
-    "p99 us",
-    "p99.9 us",
-    "added p99 us",
-    "peak RSS MiB",
-];
-
-fn write_all(text: &mut String, plan: &Plan, results: &Results) -> std::fmt::Result {
-    if plan.smoke {
-        writeln!(text, "A smoke run: these figures mean nothing.\n")?;
+fn write_all(text: &mut String, plan: &Plan, results: &Results, form: Form) -> std::fmt::Result {
+    writeln!(text, "{}", figures(results).write(form))?;
+    if let Some(table) = comparison(results) {
+        writeln!(text, "{}", table.write(form))?;
     }
-    writeln!(text, "| {} |\n|---|{}", HEAD.join(" | "), "--:|".repeat(HEAD.len() - 1))?;
-    let baseline = results.rows.first().map_or(&[][..], |row| &row.turns);
-    for row in &results.rows {
-        writeln!(text, "| {} |", cells(row, baseline).join(" | "))?;
-    }
-    writeln!(text)?;
-    notes(text, &results.rows)?;
+    notes(text, results)?;
     method(text, plan, results)
 }
 
-fn cells(row: &Row, baseline: &[Turn]) -> [String; HEAD.len()] {
-    let of = |value: &dyn Fn(&Turn) -> Option<f64>| Spread::of(row.turns.iter().map(value));
-    let ratio = |value: &dyn Fn(&Turn) -> Option<f64>| {
-        let both = row.turns.iter().zip(baseline);
-        Spread::of(both.map(|(turn, bare)| Some(value(turn)? / value(bare)?)))
-    };
-    let [p50, p99, p999] = [0, 1, 2].map(|at| move |turn: &Turn| turn.latency.get(at).copied());
-    let added = row.turns.iter().zip(baseline).map(|(turn, bare)| Some(p99(turn)? - p99(bare)?));
-    [
-        row.name.clone(),
-        plain(of(&|turn| Some(turn.rate)), 0),
-        with_span(ratio(&|turn| Some(turn.rate)), 2),
-        plain(of(&|turn| turn.cpu), 1),
-        with_span(ratio(&|turn| turn.cpu), 2),
-        plain(of(&|turn| turn.busy.map(|part| part * 100.0)), 0) + " %",
-        plain(of(&p50), 0),
-        plain(of(&p99), 0),
-        plain(of(&p999), 0),
-        with_span(Spread::of(added), 0),
-        plain(of(&|turn| turn.memory.map(|bytes| bytes as f64 / 1_048_576.0)), 0),
-    ]
+/// A figure of a turn, and how many digits of it mean something.
+type Figure = (&'static str, fn(&Turn) -> Option<f64>, usize);
+
+const MIB: f64 = 1_048_576.0;
+
+/// What is compared.
+const FIGURES: [Figure; 7] = [
+    ("requests/s", |turn| Some(turn.rate), 0),
+    ("CPU us/request", |turn| turn.cpu.map(|cpu| micros(cpu.sum()) / turn.answers), 1),
+    ("p50 us", |turn| turn.latency.first().copied(), 0),
+    ("p99 us", |turn| turn.latency.get(1).copied(), 0),
+    ("p99.9 us", |turn| turn.latency.get(2).copied(), 0),
+    ("peak RSS MiB", |turn| turn.memory.map(|memory| memory.peak as f64 / MIB), 0),
+    ("end RSS MiB", |turn| turn.memory.map(|memory| memory.now as f64 / MIB), 0),
+];
+
+/// One row for each contestant: each figure, and in brackets its ratio to the baseline.
+fn figures(results: &Results) -> Table {
+    let [rate, cpu, p50, p99, p999, peak, end] = FIGURES.map(|(name, ..)| name);
+    let mut table = Table::new(["", rate, cpu, "user + system", p50, p99, p999, "added p99 us", peak, end]);
+    let baseline = results.rows.first().map_or(&[][..], |row| &row.turns);
+    for row in &results.rows {
+        let mut cells: Vec<String> = FIGURES.iter().map(|figure| beside(row, baseline, *figure)).collect();
+        cells.insert(0, row.name.clone());
+        cells.insert(3, parts(row));
+        let added = row.turns.iter().zip(baseline);
+        let added = added.map(|(turn, bare)| Some(turn.latency.get(1)? - bare.latency.get(1)?));
+        cells.insert(7, with_span(Spread::of(added), 0));
+        table.add(cells);
+    }
+    for (name, _) in &results.missing {
+        table.add(vec![name.clone(), "not installed".into()]);
+    }
+    table
+}
+
+fn beside(row: &Row, baseline: &[Turn], (_, value, digits): Figure) -> String {
+    let own = Spread::of(row.turns.iter().map(value));
+    let ratio =
+        ratio(&row.turns, baseline, value).map_or(ABSENT.into(), |ratio| format!("{:.2}", ratio.median));
+    format!("{} ({ratio})", plain(own, digits))
+}
+
+fn ratio(turns: &[Turn], others: &[Turn], value: fn(&Turn) -> Option<f64>) -> Option<Spread> {
+    let both = turns.iter().zip(others);
+    Spread::of(both.map(|(turn, other)| Some(value(turn)? / value(other)?)))
+}
+
+/// CPU in the program and in the system.
+fn parts(row: &Row) -> String {
+    let user = row.turns.iter().map(|turn| turn.cpu.map(|cpu| micros(cpu.user) / turn.answers));
+    let system = row.turns.iter().map(|turn| turn.cpu.map(|cpu| micros(cpu.system) / turn.answers));
+    format!("{} + {}", plain(Spread::of(user), 1), plain(Spread::of(system), 1))
+}
+
+/// The gate against everybody who was measured, with the span of all rounds.
+fn comparison(results: &Results) -> Option<Table> {
+    let gate = results.rows.iter().find(|row| row.name == results.subject)?;
+    let [rate, cpu, p50, p99, p999, peak, end] = FIGURES.map(|(name, ..)| name);
+    let head = format!("{}, divided by", gate.name);
+    let mut table = Table::new([head.as_str(), rate, cpu, p50, p99, p999, peak, end]);
+    for other in results.rows.iter().filter(|row| row.name != gate.name) {
+        let mut cells = vec![other.name.clone()];
+        cells.extend(
+            FIGURES.iter().map(|(_, value, _)| with_span(ratio(&gate.turns, &other.turns, *value), 2)),
+        );
+        table.add(cells);
+    }
+    Some(table)
+}
+
+fn micros(time: std::time::Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
 
 /// What a reader has to know before believing the table.
-fn notes(text: &mut String, rows: &[Row]) -> std::fmt::Result {
-    for Row { name, turns } in rows {
+fn notes(text: &mut String, results: &Results) -> std::fmt::Result {
+    for (name, how) in &results.missing {
+        writeln!(text, "* {name} is not installed; to measure it: {how}")?;
+    }
+    for Row { name, turns } in &results.rows {
         let late = turns.iter().filter(|turn| !turn.held).count();
         if late > 0 {
             writeln!(text, "* {name} did not hold the fixed rate in {late} of {} rounds.", turns.len())?;
@@ -86,25 +124,27 @@ fn notes(text: &mut String, rows: &[Row]) -> std::fmt::Result {
             let (median, high) = (median * 100.0, high * 100.0);
             writeln!(text, "* {name} left {median:.2} % of the requests unrecorded, {high:.2} % at most.")?;
         }
-        let idle = Spread::of(turns.iter().map(|turn| turn.busy)).filter(|busy| busy.median < 0.95);
-        if idle.is_some() {
-            writeln!(text, "* {name} did not fill its core; compare its CPU, not its requests/s.")?;
+        let busy = Spread::of(turns.iter().map(|turn| turn.busy)).filter(|busy| busy.median < 0.95);
+        if let Some(Spread { median, .. }) = busy {
+            let filled = median * 100.0;
+            writeln!(
+                text,
+                "* {name} filled {filled:.0} % of its core; compare its CPU, not its requests/s."
+            )?;
         }
     }
     Ok(())
 }
 
 fn method(text: &mut String, plan: &Plan, results: &Results) -> std::fmt::Result {
-    let pinning = match results.cores {
-        Some(cores) => format!("proxy on core {}, origin and load on core {}", cores.proxy, cores.load),
-        None => "not pinned".into(),
-    };
-    writeln!(text, "Machine: {}; {pinning}.", results.machine)?;
     writeln!(
         text,
         "Method: {} rounds in rotating order, a fresh process for each turn: {:?} warm-up, {:?} as fast as \
-         possible on {} connections (requests/s, CPU, core), {:?} at {:.0} requests/s (latency from when a \
-         request was meant to start). Medians; ratios within a round, [lowest to highest]. {:.0} s in all.",
+         possible on {} connections (requests/s, CPU), {:?} at {:.0} requests/s (latency from when a request was \
+         meant to start). Medians; in brackets the ratio to the first row, within a round; [lowest to highest \
+         round]. CPU is what the proxy's processes were charged with, and the steadiest figure here: it does not \
+         depend on how much of a core others left over. Contestants with the reference policy have proved with a \
+         few requests that they do that work. {:.0} s in all.",
         plan.rounds,
         plan.warm_up,
         plan.phase,
@@ -114,14 +154,8 @@ fn method(text: &mut String, plan: &Plan, results: &Results) -> std::fmt::Result
         results.took.as_secs_f64(),
     )?;
     noise(text, results)?;
-    let versions = ["pingora-proxy", "rhai"].map(|package| format!("{package} {}", locked(package)));
-    let profile = if cfg!(debug_assertions) { "without optimisation" } else { "optimised" };
-    write!(
-        text,
-        "Versions: riskgate {}, {}; built {profile}.",
-        env!("CARGO_PKG_VERSION"),
-        versions.join(", ")
-    )
+    let others = if results.versions.is_empty() { "none".into() } else { results.versions.join(", ") };
+    write!(text, "{} Beside them: {others}.", crate::machine::about(results.cores))
 }
 
 /// How quiet the machine was.
@@ -148,43 +182,3 @@ fn noise(text: &mut String, results: &Results) -> std::fmt::Result {
 
 /// Percent of the cores that others may use before the figures are in doubt.
 const QUIET: f64 = 5.0;
-
-/// The version of a package that this was built with.
-fn locked(package: &str) -> &'static str {
-    const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
-    let name = format!("name = \"{package}\"");
-    let mut lines = LOCK.lines().skip_while(|line| *line != name).skip(1);
-    lines.next().and_then(|line| line.split('"').nth(1)).unwrap_or("unknown")
-}
-
-/// Values of several rounds.
-#[derive(Clone, Copy, Debug)]
-struct Spread {
-    low: f64,
-    median: f64,
-    high: f64,
-}
-
-impl Spread {
-    /// `None` if any round has no value.
-    fn of(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
-        let mut values: Vec<f64> = values.collect::<Option<_>>()?;
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let upper = *values.get(middle)?;
-        let lower = if values.len().is_multiple_of(2) { *values.get(middle.checked_sub(1)?)? } else { upper };
-        Some(Self { low: *values.first()?, median: (lower + upper) / 2.0, high: *values.last()? })
-    }
-}
-
-const ABSENT: &str = "n/a";
-
-fn plain(spread: Option<Spread>, digits: usize) -> String {
-    spread.map_or(ABSENT.into(), |spread| format!("{:.digits$}", spread.median))
-}
-
-fn with_span(spread: Option<Spread>, digits: usize) -> String {
-    let span =
-        |Spread { low, median, high }| format!("{median:.digits$} [{low:.digits$} to {high:.digits$}]");
-    spread.map_or(ABSENT.into(), span)
-}

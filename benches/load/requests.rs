@@ -1,9 +1,9 @@
 //! The mix: the requests of the reference load, as bytes that are ready to be sent.
 //!
-//! 4,096 client addresses and 5 paths, each request with the next one of both. The addresses are made by a
+//! 4,096 client addresses (or as many as are asked for) and 5 paths, each request with the next one of both. The addresses are made by a
 //! generator with a fixed seed, so that every run and every contestant gets the same requests in the same order.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 const ADDRESSES: usize = 4_096;
 const PATHS: [&str; 5] = ["/", "/api/v1/items", "/login", "/api/v1/orders/42?expand=lines", "/admin/users"];
@@ -21,26 +21,47 @@ pub(crate) struct Mix {
 impl Mix {
     /// The mix, for a server at `address`.
     pub(crate) fn for_server(address: SocketAddr) -> Self {
+        let mut numbers = Numbers(SEED);
+        let any = |_| {
+            let [a, b, c, d] =
+                [(1, 223), (0, 255), (0, 255), (1, 254)].map(|(from, to)| numbers.within(from, to));
+            format!("{a}.{b}.{c}.{d}")
+        };
+        let clients: Vec<String> = (0..ADDRESSES).map(any).collect();
+        Self::new(address, &clients)
+    }
+
+    /// The mix from other clients: as many networks as asked for, up to 100,000, with an address in each.
+    pub(crate) fn from_networks(address: SocketAddr, count: u32) -> Self {
+        // Far apart, and none that a gate takes for its own machine.
+        let client = |number: u32| {
+            let network = Ipv4Addr::from_bits((number * 140) << 8);
+            let [a, b, c, _] = network.octets();
+            let a = if a < 126 { a + 1 } else { a + 2 };
+            format!("{a}.{b}.{c}.7")
+        };
+        let clients: Vec<String> = (0..count).map(client).collect();
+        Self::new(address, &clients)
+    }
+
+    fn new(address: SocketAddr, clients: &[String]) -> Self {
         let begin = |path: &&str| {
             format!(
                 "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: {AGENT}\r\nAccept-Language: en\r\n"
             )
             .into()
         };
-        let mut numbers = Numbers(SEED);
-        let end = |_| {
-            let [a, b, c, d] =
-                [(1, 223), (0, 255), (0, 255), (1, 254)].map(|(from, to)| numbers.within(from, to));
-            format!("X-Forwarded-For: {a}.{b}.{c}.{d}\r\n\r\n").into()
-        };
-        Self { begins: PATHS.iter().map(begin).collect(), ends: (0..ADDRESSES).map(end).collect(), sent: 0 }
+        let end = |client: &String| format!("X-Forwarded-For: {client}\r\n\r\n").into();
+        Self { begins: PATHS.iter().map(begin).collect(), ends: clients.iter().map(end).collect(), sent: 0 }
     }
 
     /// Writes the next request.
     pub(crate) fn write_next(&mut self, request: &mut Vec<u8>) {
         request.clear();
         self.sent = self.sent.wrapping_add(1);
-        for part in [self.begins.get(self.sent % PATHS.len()), self.ends.get(self.sent % ADDRESSES)] {
+        for part in
+            [self.begins.get(self.sent % PATHS.len()), self.ends.get(self.sent % self.ends.len().max(1))]
+        {
             request.extend_from_slice(part.map_or(&[], Vec::as_slice));
         }
     }

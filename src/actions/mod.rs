@@ -127,6 +127,18 @@ pub const VERBS: &[Verb] = &[add::VERB, allow::VERB, throttle::VERB, block::VERB
 const MAX_NAME: usize = 64;
 
 impl Say {
+    /// The points it adds, if it is about points.
+    pub const fn points(&self) -> Option<i64> {
+        match self {
+            Self::Add { points, .. } => Some(*points),
+            Self::Allow { .. }
+            | Self::Throttle { .. }
+            | Self::Block { .. }
+            | Self::Tag { .. }
+            | Self::Count { .. } => None,
+        }
+    }
+
     /// The verb's name.
     pub const fn verb(&self) -> &'static str {
         match self {

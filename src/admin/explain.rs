@@ -82,7 +82,7 @@ async fn recorded(
     admin: &Admin,
     snapshot: &Snapshot,
     id: Uuid,
-) -> Result<(RequestContext, Vec<String>), Answer> {
+) -> Result<(RequestContext<'static>, Vec<String>), Answer> {
     let line = decisions::find(admin, id).await;
     let line = line.map_err(|detail| Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, &detail))?;
     let line = line.ok_or_else(|| Answer::problem(StatusCode::NOT_FOUND, "no such decision is kept"))?;

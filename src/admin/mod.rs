@@ -27,7 +27,7 @@ use crate::cases::Setting;
 use crate::facts::request::{RequestHead, Scheme};
 use crate::metrics::Metrics;
 use crate::proxy::drain::Drain;
-use crate::record::{DecisionRecord, Recorder};
+use crate::record::Recorder;
 use crate::reload::{Live, Requests};
 pub use token::Token;
 
@@ -38,7 +38,7 @@ pub struct Admin {
     /// Asks for reloads.
     pub requests: Requests,
     /// Recent records.
-    pub recorder: Recorder<Box<DecisionRecord>>,
+    pub recorder: Recorder,
     /// What is counted for operators.
     pub metrics: Arc<Metrics>,
     /// How described requests are judged.

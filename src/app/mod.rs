@@ -29,14 +29,14 @@ use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::origin::EchoOrigin;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
 use crate::proxy::{Gate, Patience};
-use crate::record::{DecisionRecord, Running};
+use crate::record::Running;
 use crate::reload::watch::{Pace, Watch};
 use crate::reload::{Attention, Build, KeepUp, Live, Reloader, Requests};
 use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
 use build::Builder;
 use parts::{Parts, Upstreams};
-use services::{Housekeeping, Reloading};
+use services::{Housekeeping, Reloading, early_hangup};
 
 /// What every command needs.
 pub struct Loaded {
@@ -78,7 +78,7 @@ pub struct Ready {
     server: Server,
     grace: Duration,
     signals: Signals,
-    records: Running<Box<DecisionRecord>>,
+    records: Running,
     /// Its private folder goes when this is dropped, after the server has stopped.
     origin: Option<EchoOrigin>,
 }
@@ -151,6 +151,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         key_rotation: config.privacy.key_rotation,
         requests,
         signals: manner.signals,
+        early_hangup: early_hangup(manner.signals),
     };
     ready.add_services(keep_up, housekeeping);
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };

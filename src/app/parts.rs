@@ -1,6 +1,5 @@
 //! From configuration to the parts of a gate: each function makes one, and says what is wrong with it.
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +13,11 @@ use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
 use crate::proxy::server::{Bound, ListenError, Listener};
 use crate::proxy::upstream::{Timeouts, Upstream};
-use crate::record::{DecisionRecord, Recorder, Running, Settings as RecordSettings};
+use crate::record::{Recorder, Running, Settings as RecordSettings};
 use crate::routes::{RouteSpec, Routes};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError};
+use crate::workers;
 
 /// The service of the built-in origin.
 pub(super) type EchoService = Bound<pingora::apps::http_app::HttpServer<Echo>>;
@@ -29,8 +29,8 @@ pub(super) struct Parts {
     pub(super) routes: Routes,
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Listener>,
-    pub(super) recorder: Recorder<Box<DecisionRecord>>,
-    pub(super) records: Running<Box<DecisionRecord>>,
+    pub(super) recorder: Recorder,
+    pub(super) records: Running,
 }
 
 /// The upstreams in order, and the built-in origin if one of them is it.
@@ -67,7 +67,7 @@ pub fn traffic_settings(config: &Config) -> Result<TrafficSettings, TrafficError
 
 /// Which values are shown as pseudonyms.
 pub(super) fn secret_names(config: &Config) -> Names {
-    let set = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect::<HashSet<_>>();
+    let set = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect();
     Names {
         headers: set(&config.privacy.secret_headers),
         parameters: set(&config.privacy.secret_params),
@@ -92,6 +92,7 @@ fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
         trusted: config.client.trusted_proxies(),
         header: config.client.header,
         forward: config.client.forward,
+        verdict: config.client.verdict.clone(),
         truncation: config.privacy.truncation,
     };
     Ok(Identity::new(settings, secret_names(config), random_keys()?))
@@ -172,6 +173,7 @@ pub fn record_settings(config: &Config) -> RecordSettings {
     RecordSettings {
         path: if decisions.enabled { decisions.path.clone() } else { PathBuf::from("/dev/null") },
         queue: NonZeroUsize::new(decisions.queue).unwrap_or(NonZeroUsize::MIN),
+        workers: NonZeroUsize::new(config.server.threads).unwrap_or_else(workers::usual),
         max_size: decisions.max_size,
         max_age: decisions.max_age,
         keep_files: decisions.keep_files,

@@ -1,5 +1,6 @@
 //! What runs beside requests: time, keys, signals and reloads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,19 @@ pub(super) struct Housekeeping {
     pub(super) key_rotation: Duration,
     pub(super) requests: Requests,
     pub(super) signals: Signals,
+    /// Whether a SIGHUP came before [`Housekeeping`] could listen.
+    pub(super) early_hangup: Arc<AtomicBool>,
+}
+
+/// Remembers a SIGHUP that comes before anybody listens; unheard, it would end the process, or be lost.
+pub(super) fn early_hangup(signals: Signals) -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    if signals == Signals::Heard
+        && let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&flag))
+    {
+        warn!("SIGHUP is not heard: {error}");
+    }
+    flag
 }
 
 /// Keeps the snapshot up to date.
@@ -70,13 +84,16 @@ impl Housekeeping {
         }
     }
 
-    /// SIGHUP reloads. Unheard, it would end the process.
+    /// SIGHUP reloads.
     async fn hear_hangups(&self) {
         if self.signals == Signals::Ignored {
             return std::future::pending().await;
         }
         match signal(SignalKind::hangup()) {
             Ok(mut hangups) => {
+                if self.early_hangup.load(Ordering::SeqCst) {
+                    self.requests.hang_up();
+                }
                 while hangups.recv().await.is_some() {
                     self.requests.hang_up();
                 }

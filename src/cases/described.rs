@@ -88,8 +88,8 @@ impl Answered {
 
 impl Described {
     /// Everything that a judgement of this request needs.
-    pub fn context(&self, snapshot: &Snapshot, setting: &Setting) -> Result<RequestContext, String> {
-        self.with_facts(snapshot, setting, None, |facts| snapshot.policy().needs().read(facts))
+    pub fn context(&self, snapshot: &Snapshot, setting: &Setting) -> Result<RequestContext<'static>, String> {
+        self.with_facts(snapshot, setting, None, |facts| snapshot.policy().needs().read(facts).to_owned())
     }
 
     /// What scripts say when they see this response to the request.
@@ -97,7 +97,7 @@ impl Described {
         &self,
         snapshot: &Snapshot,
         setting: &Setting,
-        context: &RequestContext,
+        context: &RequestContext<'_>,
         answered: &Answered,
     ) -> Result<Evaluation, String> {
         let headers = answered.headers()?;

@@ -13,7 +13,7 @@ use crate::config::{Host, Origin, Upstream};
 use crate::decision::{LevelAction, Mode};
 use crate::facts::problem::Problem;
 use crate::geoip::Summary;
-use crate::record::{DecisionRecord, rfc3339};
+use crate::record::rfc3339;
 use crate::reload::sources::Sources;
 use crate::reload::{Build, Built};
 use crate::rules::RuleSet;
@@ -224,7 +224,7 @@ impl Checked {
     /// What is bounded by configuration, then what the files take that are loaded.
     fn memory(&self) -> String {
         let geo = self.snapshot.geo();
-        let records = parts::record_settings(&self.loaded.config).memory_bytes::<Box<DecisionRecord>>();
+        let records = parts::record_settings(&self.loaded.config).memory_bytes();
         let country = geo.country.as_ref().map_or(0, |db| db.summary().memory_bytes);
         let asn = geo.asn.as_ref().map_or(0, |db| db.summary().memory_bytes);
         let lists = self.snapshot.lists().iter().map(|list| list.addresses.memory_bytes()).sum::<usize>();

@@ -63,8 +63,8 @@ impl Rulebook {
         evaluation.said(Mode::Enforce).for_each(|(_, say)| explicit.hear(say));
         let mut reasons: Vec<Reason> = evaluation.reasons().collect();
 
-        let score =
-            if explicit.trusted { RiskScore::ZERO } else { RiskScore::of(explicit.points.iter().copied()) };
+        let points = evaluation.said(Mode::Enforce).filter_map(|(_, say)| say.points());
+        let score = if explicit.trusted { RiskScore::ZERO } else { RiskScore::of(points) };
         let (level, level_action) = self.levels.of(score);
         let mut action = explicit.action.max(level_action.action());
         let mut demands = explicit.demands;
@@ -151,7 +151,6 @@ impl Decision {
 struct Explicit {
     action: Action,
     trusted: bool,
-    points: Vec<i64>,
     demands: Vec<Demand>,
     tags: Vec<(Text, Text)>,
     counts: Vec<Text>,
@@ -160,7 +159,8 @@ struct Explicit {
 impl Explicit {
     fn hear(&mut self, say: &Say) {
         match say {
-            Say::Add { points, .. } => self.points.push(*points),
+            // Points are summed up at once, see `RiskScore::of`.
+            Say::Add { .. } => {}
             Say::Allow { .. } => self.trusted = true,
             Say::Throttle { reason, per, rate } => {
                 self.demands.push(Demand { limit: reason.clone(), per: *per, rate: *rate });

@@ -48,10 +48,12 @@ pub struct ScriptError {
     pub column: usize,
 }
 
-/// What all rule sets said, in order.
+/// What all rule sets said, in order. One that said nothing and did not fail is only counted: that is most of them,
+/// for most requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     outcomes: Vec<RuleOutcome>,
+    asked: usize,
 }
 
 /// One rule's say, with points.
@@ -74,10 +76,32 @@ pub struct Reason {
 impl Evaluation {
     /// Adds what the next rule set said.
     pub fn push(&mut self, outcome: RuleOutcome) {
-        self.outcomes.push(outcome);
+        self.asked += 1;
+        if !outcome.spoken.is_silent() {
+            self.outcomes.push(outcome);
+        }
     }
 
-    /// What each rule set that was asked said, in order.
+    /// Adds what the next rule set, of that name and mode, said.
+    pub fn hear(&mut self, rule: &Text, mode: Mode, spoken: Spoken) {
+        if spoken.is_silent() {
+            self.pass();
+        } else {
+            self.push(RuleOutcome { rule: rule.clone(), mode, spoken });
+        }
+    }
+
+    /// Counts the next rule set, which said nothing.
+    pub fn pass(&mut self) {
+        self.asked += 1;
+    }
+
+    /// How many rule sets were asked, those that said nothing included.
+    pub fn asked(&self) -> usize {
+        self.asked
+    }
+
+    /// What each rule set that said something or failed said, in order.
     pub fn outcomes(&self) -> &[RuleOutcome] {
         &self.outcomes
     }
@@ -111,6 +135,15 @@ impl Evaluation {
             let observed = outcome.mode == Mode::Observe;
             says.iter().filter_map(move |say| Reason::of(&outcome.rule, say, observed))
         })
+    }
+}
+
+impl Spoken {
+    fn is_silent(&self) -> bool {
+        match self {
+            Self::Whole(says) => says.is_empty(),
+            Self::Failed(_) => false,
+        }
     }
 }
 

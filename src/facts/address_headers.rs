@@ -57,8 +57,36 @@ const FORWARDED_FAMILY: &str = "x-forwarded-";
 /// What else of that family there is.
 const NO_ADDRESSES: &[&str] = &["host", "port", "prefix", "proto", "scheme", "ssl"];
 
+/// Bytes that names of [`ADDRESS_HEADERS`] begin and end with, as bits: most other names need no look at the list.
+const ENDS: (u128, u128) = ends(ADDRESS_HEADERS);
+
+const fn ends(mut names: &[&str]) -> (u128, u128) {
+    let (mut firsts, mut lasts) = (0, 0);
+    while let [name, rest @ ..] = names {
+        if let ([first, ..], [.., last]) = (name.as_bytes(), name.as_bytes()) {
+            firsts |= 1 << *first;
+            lasts |= 1 << *last;
+        }
+        names = rest;
+    }
+    (firsts, lasts)
+}
+
+/// Whether a name could be on the list, or of the family, by its ends alone.
+fn may_tell(name: &str) -> bool {
+    let has = |set: u128, byte: u8| byte < 128 && set >> byte & 1 == 1;
+    match name.as_bytes() {
+        [b'x', _, ..] => true,
+        [first, .., last] => has(ENDS.0, *first) && has(ENDS.1, *last),
+        _ => false,
+    }
+}
+
 /// Whether a header of this name, in lower case, could tell a client's address.
 pub fn tells_address(name: &str) -> bool {
+    if !may_tell(name) {
+        return false;
+    }
     let name = hyphenated(name);
     match name.strip_prefix(FORWARDED_FAMILY) {
         Some(what) => !NO_ADDRESSES.contains(&what),

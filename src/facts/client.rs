@@ -214,6 +214,16 @@ impl Pseudonym {
         }
         u64::from_str_radix(text, 16).ok().map(|bits| Self(bits.to_be_bytes()))
     }
+
+    /// What [`fmt::Display`] writes.
+    pub fn digits(self) -> [u8; 16] {
+        let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' - 10 + half };
+        let mut digits = [0; 16];
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(self.0) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
+        digits
+    }
 }
 
 impl fmt::Display for Pseudonym {

@@ -30,6 +30,19 @@ const MAX_BYTES: usize = 8 * 1024;
 /// At most this many hops are read.
 const MAX_NODES: usize = 64;
 
+/// One thing that the origin is told about a judgement, as a header of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// `riskgate-score`
+    Score,
+    /// `riskgate-level`
+    Level,
+    /// `riskgate-reasons`
+    Reasons,
+    /// `riskgate-decision`
+    Decision,
+}
+
 impl ForwardHeader {
     /// The header's name in lower case.
     pub const fn name(self) -> &'static str {

@@ -22,6 +22,22 @@ pub struct Place {
     pub asn: Asn,
 }
 
+/// The letters of every code, in order of [`CountryCode::index`].
+static LETTERS: [u8; CountryCode::COUNT * 2] = letters();
+
+const fn letters() -> [u8; CountryCode::COUNT * 2] {
+    let mut all = [b'A'; CountryCode::COUNT * 2];
+    let mut rest: &mut [u8] = &mut all;
+    let mut index = 0;
+    while let [first, second, more @ ..] = rest {
+        *first += (index / 26) as u8;
+        *second += (index % 26) as u8;
+        index += 1;
+        rest = more;
+    }
+    all
+}
+
 impl CountryCode {
     /// No database knows the address.
     pub const UNKNOWN: Self = Self(*b"ZZ");
@@ -39,8 +55,9 @@ impl CountryCode {
     }
 
     /// The two letters.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("ZZ")
+    pub fn as_str(self) -> &'static str {
+        let at = self.index() * 2;
+        LETTERS.get(at..at + 2).and_then(|letters| std::str::from_utf8(letters).ok()).unwrap_or("ZZ")
     }
 
     /// A number below [`CountryCode::COUNT`], different for each code.
@@ -101,6 +118,9 @@ mod tests {
     #[test]
     fn only_two_ascii_letters_are_a_country() {
         assert_eq!(CountryCode::parse("de").unwrap().as_str(), "DE");
+        for code in CountryCode::all() {
+            assert_eq!(CountryCode::parse(code.as_str()), Some(code));
+        }
         for bad in ["", "D", "DEU", "D1", "ä", "--"] {
             assert_eq!(CountryCode::parse(bad), None, "{bad}");
         }

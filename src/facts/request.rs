@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use http::header::AsHeaderName;
 use http::request::Parts;
 use http::{HeaderMap, Version};
 
@@ -115,12 +116,12 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The first header of that name; bytes that are not UTF-8 read as U+FFFD; empty if absent.
-    pub fn header(&self, name: &str) -> Cow<'a, str> {
+    pub fn header(&self, name: impl AsHeaderName) -> Cow<'a, str> {
         self.headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
     }
 
     /// Whether the request has a header of that name, empty or not.
-    pub fn has_header(&self, name: &str) -> bool {
+    pub fn has_header(&self, name: impl AsHeaderName) -> bool {
         self.headers.contains_key(name)
     }
 
@@ -168,7 +169,12 @@ fn host(parts: &Parts) -> Cow<'_, str> {
 }
 
 fn normalise(path: &str) -> Cow<'_, str> {
-    let plain = !path.contains('%') && !path.contains("//") && !path.contains("/.");
+    let mut before = 0;
+    let plain = path.bytes().all(|byte| {
+        let plain = byte != b'%' && !(before == b'/' && (byte == b'/' || byte == b'.'));
+        before = byte;
+        plain
+    });
     if plain && path.starts_with('/') || path == "*" {
         return Cow::Borrowed(path);
     }

@@ -13,9 +13,9 @@ use pingora::proxy::Session;
 
 use super::exchange::Judged;
 use super::failure::Failure;
-use super::refusal::{ProblemType, RateLimit, Refusal, RefusalStatus};
+use super::refusal::{Form, ProblemType, RateLimit, Refusal, RefusalStatus};
 use crate::decision::{Demand, Outcome};
-use crate::facts::request::RequestHead;
+use crate::facts::request::{RequestHead, Scheme};
 use crate::pipeline::{Plan, plan};
 use crate::traffic::{Admission, Check, Rejection, Traffic};
 
@@ -135,7 +135,7 @@ pub async fn enforce(session: &mut Session, judged: &mut Judged, traffic: &Traff
         None => Ok(false),
         Some(refusal) => {
             keep_open(session, judged);
-            answer(session, judged, &refusal).await?;
+            answer(session, &refusal).await?;
             Ok(true)
         }
     }
@@ -149,7 +149,7 @@ pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure:
     }
     if let Some(status) = failure.answer() {
         // The client may be gone by now; the failure is recorded all the same.
-        let _ = answer(session, judged, &Refusal::new(status, judged.id)).await;
+        let _ = answer(session, &Refusal::new(status, judged.id)).await;
     }
 }
 
@@ -174,7 +174,7 @@ fn admit(judged: &Judged, demands: &[(&Demand, Check<'_>)], traffic: &Traffic) -
         return Ok(());
     }
     let checks: Vec<Check<'_>> = demands.iter().map(|(_, check)| *check).collect();
-    match traffic.admit(&judged.enriched.subject, &checks, judged.arrived.tick) {
+    match traffic.admit(&judged.seen.subject, &checks, judged.arrived.tick) {
         Admission::Admit => Ok(()),
         Admission::Reject(rejection) => {
             let limit = demands.get(rejection.check).map(|(demand, _)| demand.limit.to_string());
@@ -200,8 +200,9 @@ fn keep_open(session: &mut Session, judged: &Judged) {
     }
 }
 
-async fn answer(session: &mut Session, judged: &Judged, refusal: &Refusal) -> Result<()> {
-    let (header, body) = refusal.on_wire(&judged.form, fastrand::f64())?;
+async fn answer(session: &mut Session, refusal: &Refusal) -> Result<()> {
+    let form = Form::asked_by(&RequestHead::read(session.req_header(), Scheme::Http));
+    let (header, body) = refusal.on_wire(&form, fastrand::f64())?;
     write(session, header, body).await
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use pingora::proxy::Session;
 use uuid::Uuid;
 
@@ -12,15 +13,17 @@ use super::enforce::{Permit, Sentence, Unserved};
 use super::failure::Failure;
 use super::forward::Verdict;
 use super::identity::Caller;
-use super::refusal::Form;
 use super::upstream::Turn;
 use crate::decision::{Evaluation, Outcome};
+use crate::facts::forwarded::Tell;
 use crate::facts::request::RequestHead;
 use crate::facts::time::Now;
-use crate::pipeline::{Enriched, Judgement};
+use crate::pipeline::{Judgement, Located};
 use crate::record::DecisionRecord;
 use crate::routes::Route;
+use crate::signals::RequestContext;
 use crate::snapshot::Snapshot;
+use crate::traffic::Subject;
 
 /// One request and its answer.
 pub struct Exchange {
@@ -40,33 +43,36 @@ enum Phase {
 /// A judged request.
 pub struct Judged {
     pub(super) id: Uuid,
+    /// The id as a header's value.
+    pub(super) id_text: HeaderValue,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) caller: Caller,
-    pub(super) enriched: Enriched,
+    pub(super) seen: Seen,
     pub(super) judgement: Judgement,
     pub(super) route: Option<Taken>,
-    pub(super) form: Form,
     pub(super) size: Option<u64>,
     pub(super) unfit: Option<Unserved>,
     pub(super) arrived: Now,
     pub(super) sentence: Option<Sentence>,
-    head: Head,
     judge: Duration,
     turn: Option<Turn>,
     from_origin: bool,
+}
+
+/// What is kept of a request's signals when its head is no longer looked at.
+pub(super) struct Seen {
+    /// Whom the request counts for.
+    pub(super) subject: Subject,
+    /// What the policy saw, as JSON.
+    signals: Vec<u8>,
+    /// What the policy saw, for scripts that look at the response too.
+    pub(super) observers: Option<RequestContext<'static>>,
 }
 
 /// The route that a request takes.
 pub(super) struct Taken {
     pub(super) name: Arc<str>,
     pub(super) upstream: usize,
-}
-
-/// What the record keeps of the head.
-struct Head {
-    method: String,
-    path: String,
-    host: String,
 }
 
 impl Exchange {
@@ -103,11 +109,23 @@ impl Exchange {
     }
 
     /// Ends the exchange; the judgement is handed out once.
-    pub(super) fn finish(&mut self) -> Option<Judged> {
+    pub(super) fn finish(&mut self) -> Option<Box<Judged>> {
         match std::mem::replace(&mut self.phase, Phase::Recorded) {
-            Phase::Judged(judged) => Some(*judged),
+            Phase::Judged(judged) => Some(judged),
             Phase::Arrived | Phase::Recorded => None,
         }
+    }
+}
+
+/// Room for the signals of an ordinary request.
+const SIGNALS: usize = 512;
+
+impl Seen {
+    pub(super) fn of(located: &Located<'_>, context: &RequestContext<'_>) -> Self {
+        let mut signals = Vec::with_capacity(SIGNALS);
+        context.write_json(&mut signals);
+        let observers = located.policy().keep_for_observers(context);
+        Self { subject: *located.subject(), signals, observers }
     }
 }
 
@@ -118,23 +136,19 @@ impl Judged {
         caller: Caller,
         arrived: Now,
         snapshot: Arc<Snapshot>,
-        enriched: Enriched,
+        seen: Seen,
         judgement: Judgement,
     ) -> Self {
+        let id = id_at(arrived);
         Self {
-            id: id_at(arrived),
+            id,
+            id_text: header_value(id),
             route: route.map(|route| Taken { name: route.name().clone(), upstream: route.upstream() }),
-            form: Form::asked_by(head),
             size: head.size(),
             unfit: Unserved::of(head),
-            head: Head {
-                method: head.method().to_owned(),
-                path: head.path().to_owned(),
-                host: head.host().to_owned(),
-            },
             snapshot,
             caller,
-            enriched,
+            seen,
             judgement,
             arrived,
             sentence: None,
@@ -173,33 +187,22 @@ impl Judged {
         }
     }
 
-    /// Calls `write` with what the origin is told.
-    pub(super) fn with_verdict<T>(&self, write: impl FnOnce(&Verdict<'_>) -> T) -> T {
-        let decision = &self.judgement.decision;
-        let counted = decision.reasons().iter().filter(|reason| !reason.observed);
-        let reasons: Vec<&str> = counted.map(|reason| reason.reason.as_str()).collect();
-        let tags: Vec<(&str, &str)> =
-            decision.tags().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        write(&Verdict {
-            score: decision.score().value(),
-            level: decision.level().as_str(),
-            reasons: &reasons,
-            decision: self.id,
-            tags: &tags,
-        })
+    /// What the origin is told.
+    pub(super) fn verdict<'a>(&'a self, tell: &'a [Tell]) -> Verdict<'a> {
+        Verdict { decision: &self.judgement.decision, id: &self.id_text, tell }
     }
 
     /// What is kept of it.
-    pub(super) fn into_record(
-        self,
-        session: &Session,
+    pub(super) fn record<'a>(
+        &'a self,
+        head: &'a RequestHead<'_>,
+        status: u16,
         failure: Option<Failure>,
-        observed: Evaluation,
+        observed: &'a Evaluation,
         now: Now,
-    ) -> DecisionRecord {
-        let total = self.since(now);
+    ) -> DecisionRecord<'a> {
         let (limit, unserved) = match &self.sentence {
-            Some(Sentence::Throttled { limit, .. }) => (Some(limit.clone()), None),
+            Some(Sentence::Throttled { limit, .. }) => (Some(limit.as_str()), None),
             Some(Sentence::Unserved(why)) => (None, Some(why.as_str())),
             Some(Sentence::Pass(_) | Sentence::Blocked) | None => (None, None),
         };
@@ -207,21 +210,22 @@ impl Judged {
             id: self.id,
             time: self.arrived.wall,
             generation: self.snapshot.generation(),
-            route: self.route.map(|route| route.name),
-            method: self.head.method,
-            path: self.head.path,
-            host: self.head.host,
-            status: status(session, failure),
-            place: self.enriched.place,
+            route: self.route.as_ref().map(|route| &*route.name),
+            method: head.method(),
+            path: head.path(),
+            host: head.host(),
+            status,
+            place: self.seen.subject.place(),
             client: self.caller.client.pseudonym(),
-            judgement: self.judgement,
-            context: self.enriched.context,
+            decision: &self.judgement.decision,
+            evaluation: &self.judgement.evaluation,
+            observed,
+            signals: &self.seen.signals,
             outcome: self.sentence.as_ref().map_or(Outcome::Blocked, Sentence::outcome),
             limit,
             fault: unserved.or_else(|| failure.map(Failure::as_str)),
-            observed,
             judge: self.judge,
-            total,
+            total: self.since(now),
         }
     }
 }
@@ -230,6 +234,12 @@ impl Judged {
 pub(super) fn status(session: &Session, failure: Option<Failure>) -> u16 {
     let sent = session.response_written().map(|response| response.status.as_u16());
     sent.or_else(|| failure.map(Failure::recorded_status)).unwrap_or(0)
+}
+
+fn header_value(id: Uuid) -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    // Hexadecimal digits and hyphens are fit for a header.
+    HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut text)).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// A UUIDv7: the moment in milliseconds, and random bits.

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use pingora::proxy::Session;
 
 use crate::facts::client::{Client, ClientIp, Forward, Keyring, PeerAddr, Truncation, TrustedProxies};
-use crate::facts::forwarded::ForwardHeader;
+use crate::facts::forwarded::{ForwardHeader, Tell};
 use crate::facts::request::RequestHead;
 use crate::signals::Secrets;
 use crate::signals::secrets::Names;
@@ -25,8 +25,10 @@ pub struct Settings {
     pub trusted: TrustedProxies,
     /// Which header is believed, and written toward the origin.
     pub header: ForwardHeader,
-    /// What the origin is told.
+    /// What the origin is told about the client.
     pub forward: Forward,
+    /// What the origin is told about the judgement.
+    pub verdict: Vec<Tell>,
     /// How much of an address is kept.
     pub truncation: Truncation,
 }
@@ -81,6 +83,11 @@ impl Identity {
         self.settings.header
     }
 
+    /// What the origin is told about the judgement.
+    pub fn verdict(&self) -> &[Tell] {
+        &self.settings.verdict
+    }
+
     /// What the origin is told about the client's address; `None` if there is none.
     pub fn node(&self, caller: &Caller) -> Option<String> {
         caller.ip.forwarded(self.settings.forward, &caller.client, &caller.ring)
@@ -105,6 +112,7 @@ mod tests {
             trusted: TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]),
             header: ForwardHeader::XForwardedFor,
             forward: Forward::Truncated,
+            verdict: Vec::new(),
             truncation: Truncation::default(),
         };
         Identity::new(settings, Names::default(), Keyring::new(&Zeroizing::new([1; 32])))

@@ -31,14 +31,14 @@ use crate::decision::Evaluation;
 use crate::facts::request::{RequestHead, Scheme};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Enquiry, Observation};
-use crate::record::{DecisionRecord, Recorder};
+use crate::record::Recorder;
 use crate::reload::Live;
 use crate::routes::Routes;
 use crate::signals::Response;
 use drain::Drain;
-use exchange::{Exchange, Judged};
+use exchange::{Exchange, Judged, Seen};
 use failure::Failure;
-use forward::{Forwarding, Verdict};
+use forward::Forwarding;
 use refusal::DECISION_HEADER;
 use upstream::Upstream;
 
@@ -57,7 +57,7 @@ pub struct Gate {
     /// The upstreams, as routes number them.
     pub upstreams: Vec<Upstream>,
     /// Where records go.
-    pub recorder: Recorder<Box<DecisionRecord>>,
+    pub recorder: Recorder,
     /// What is counted for operators.
     pub metrics: Arc<Metrics>,
     /// The clocks.
@@ -102,11 +102,13 @@ impl ProxyHttp for Gate {
             now,
             secrets: &caller.secrets,
         };
-        let enriched = pipeline::enrich(&snapshot, &enquiry, &self.traffic);
-        let judgement = pipeline::judge(&snapshot, &enriched.context);
-        pipeline::count(&snapshot, &enriched.subject, &judgement.decision, &self.traffic, now);
+        let located = pipeline::locate(&snapshot, &self.traffic, enquiry);
+        let context = pipeline::enrich(&located);
+        let judgement = pipeline::judge(&snapshot, &context);
+        pipeline::count(&snapshot, located.subject(), &judgement.decision, &self.traffic, now);
 
-        let judged = Judged::new(&head, route, caller, now, snapshot, enriched, judgement);
+        let seen = Seen::of(&located, &context);
+        let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
         let mut judged = judged.decided(self.clock.now());
         let answered = enforce::enforce(session, &mut judged, &self.traffic).await;
         exchange.keep(judged);
@@ -151,7 +153,7 @@ impl ProxyHttp for Gate {
         let node = self.identity.node(&judged.caller);
         let header = self.identity.header();
         Forwarding { header, node: node.as_deref(), scheme: Scheme::Http }.write(request)?;
-        judged.with_verdict(|verdict: &Verdict<'_>| verdict.write(request))
+        judged.verdict(self.identity.verdict()).write(request)
     }
 
     async fn response_filter(
@@ -163,7 +165,7 @@ impl ProxyHttp for Gate {
         match exchange.judged_mut() {
             Some(judged) => {
                 judged.answered_by_origin();
-                response.insert_header(DECISION_HEADER, judged.id.to_string())
+                response.insert_header(DECISION_HEADER, &judged.id_text)
             }
             None => Ok(()),
         }
@@ -192,20 +194,15 @@ impl ProxyHttp for Gate {
         {
             self.metrics.upstream_failed(upstream.name());
         }
-        let observed = self.observe(session, &judged, failure, now);
-        let record = judged.into_record(session, failure, observed, now);
-        let (decision, evaluation) = (&record.judgement.decision, &record.judgement.evaluation);
-        self.metrics.decided(
-            record.place.country,
-            record.outcome,
-            decision.level(),
-            record.judge,
-            record.total,
-        );
-        self.metrics.reasoned(decision.reasons());
-        self.metrics.failed(evaluation);
-        self.metrics.failed(&record.observed);
-        self.recorder.record(Box::new(record));
+        let head = RequestHead::read(session.req_header(), Scheme::Http);
+        let observed = self.observe(session, &head, &judged, failure, now);
+        let record = judged.record(&head, exchange::status(session, failure), failure, &observed, now);
+        let (country, level) = (record.place.country, record.decision.level());
+        self.metrics.decided(country, record.outcome, level, record.judge, record.total);
+        self.metrics.reasoned(record.decision.reasons());
+        self.metrics.failed(record.evaluation);
+        self.metrics.failed(record.observed);
+        self.recorder.record(&record);
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
@@ -232,14 +229,12 @@ impl Gate {
     fn observe(
         &self,
         session: &Session,
+        head: &RequestHead<'_>,
         judged: &Judged,
         failure: Option<Failure>,
         now: crate::facts::time::Now,
     ) -> Evaluation {
-        if !judged.snapshot.policy().observes() {
-            return Evaluation::default();
-        }
-        let head = RequestHead::read(session.req_header(), Scheme::Http);
+        let Some(context) = &judged.seen.observers else { return Evaluation::default() };
         let sent = session.response_written();
         let response = Response {
             status: exchange::status(session, failure),
@@ -249,12 +244,12 @@ impl Gate {
             headers: sent.map(|sent| &sent.headers),
         };
         let observation = Observation {
-            head: &head,
+            head,
             client: &judged.caller.client,
             response: &response,
             now,
             secrets: &judged.caller.secrets,
         };
-        pipeline::observe(&judged.snapshot, &judged.enriched, &observation)
+        pipeline::observe(&judged.snapshot, &judged.seen.subject, context, &observation)
     }
 }

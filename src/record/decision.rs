@@ -1,25 +1,22 @@
 //! The decision record: what is kept of one request, as one JSON object on one line.
 //!
 //! It holds the inputs that the policy saw, so that the request can be judged again, and no full address, no
-//! query and no secret: those never got this far.
+//! query and no secret: those never got this far. It borrows everything, since it is written where it is made.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::Entry;
-use crate::decision::{Action, Evaluation, Level, Outcome, Reason, RiskScore};
+use super::json::{self, Json};
+use crate::decision::{Decision, Evaluation, Outcome, Reason, RuleOutcome, ScriptError};
 use crate::facts::client::Pseudonym;
 use crate::facts::place::Place;
 use crate::facts::time::Wall;
-use crate::pipeline::Judgement;
-use crate::signals::RequestContext;
 use crate::snapshot::Generation;
 
 /// What is kept of one request.
-pub struct DecisionRecord {
+pub struct DecisionRecord<'a> {
     /// The decision's id, a UUIDv7.
     pub id: Uuid,
     /// When the head was parsed.
@@ -27,31 +24,34 @@ pub struct DecisionRecord {
     /// The snapshot that judged.
     pub generation: Generation,
     /// The route's name; `None` if no route serves the request.
-    pub route: Option<Arc<str>>,
+    pub route: Option<&'a str>,
     /// The method as sent.
-    pub method: String,
+    pub method: &'a str,
     /// The normalised path.
-    pub path: String,
+    pub path: &'a str,
     /// The host.
-    pub host: String,
+    pub host: &'a str,
     /// The status sent to the client; 499 if it had gone.
     pub status: u16,
     /// Where the request came from.
     pub place: Place,
     /// The client's pseudonym.
     pub client: Pseudonym,
-    /// What was judged.
-    pub judgement: Judgement,
-    /// What the policy saw.
-    pub context: RequestContext,
+    /// What was decided.
+    pub decision: &'a Decision,
+    /// What scripts said, for their errors.
+    pub evaluation: &'a Evaluation,
+    /// What scripts said about the response, for their errors.
+    pub observed: &'a Evaluation,
+    /// What the policy saw: a JSON object on one line, as [`RequestContext`](crate::signals::RequestContext) is
+    /// serialised.
+    pub signals: &'a [u8],
     /// What happened.
     pub outcome: Outcome,
     /// The limit that turned it away, if one did.
-    pub limit: Option<String>,
+    pub limit: Option<&'a str>,
     /// What went wrong besides, such as `upstream_failed`.
     pub fault: Option<&'static str>,
-    /// What scripts said about the response, for their errors.
-    pub observed: Evaluation,
     /// Time from the parsed head to the decision.
     pub judge: Duration,
     /// Time from the parsed head to the end of the response.
@@ -61,101 +61,85 @@ pub struct DecisionRecord {
 /// Longest path, host or method that is kept, in bytes.
 const MAX_TEXT: usize = 1024;
 
-/// The record on the wire. Field order is the order in the file.
-#[derive(Serialize)]
-struct Line<'a> {
-    id: Uuid,
-    time: String,
-    generation: Generation,
-    route: Option<&'a str>,
-    method: &'a str,
-    path: &'a str,
-    host: &'a str,
-    status: u16,
-    country: &'a str,
-    asn: u32,
-    client: String,
-    level: Level,
-    score: RiskScore,
-    wanted: Action,
-    action: Outcome,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<&'static str>,
-    reasons: &'a [Reason],
-    errors: Vec<ErrorLine<'a>>,
-    signals: &'a RequestContext,
-    judge_us: u64,
-    total_us: u64,
-}
-
-#[derive(Serialize)]
-struct ErrorLine<'a> {
-    rule: &'a str,
-    message: &'a str,
-    line: usize,
-    column: usize,
-}
-
-impl Entry for Box<DecisionRecord> {
+impl Entry for DecisionRecord<'_> {
     fn id(&self) -> Uuid {
         self.id
     }
 
     fn write_json(&self, out: &mut Vec<u8>) {
-        let decision = &self.judgement.decision;
-        let errors = self.judgement.evaluation.errors().chain(self.observed.errors());
-        let line = Line {
-            id: self.id,
-            time: rfc3339(self.time),
-            generation: self.generation,
-            route: self.route.as_deref(),
-            method: short(&self.method),
-            path: short(&self.path),
-            host: short(&self.host),
-            status: self.status,
-            country: self.place.country.as_str(),
-            asn: self.place.asn.number(),
-            client: self.client.to_string(),
-            level: decision.level(),
-            score: decision.score(),
-            wanted: decision.action(),
-            action: self.outcome,
-            limit: self.limit.as_deref(),
-            fault: self.fault,
-            reasons: decision.reasons(),
-            errors: errors
-                .map(|(outcome, error)| ErrorLine {
-                    rule: &outcome.rule,
-                    message: &error.message,
-                    line: error.line,
-                    column: error.column,
-                })
-                .collect(),
-            signals: &self.context,
-            judge_us: micros(self.judge),
-            total_us: micros(self.total),
-        };
-        // Writing JSON of these types into memory cannot fail; a line that did is dropped and counted as too short.
-        let _ = serde_json::to_writer(out, &line);
+        let mut json = Json(out);
+        self.write_request(&mut json);
+        self.write_decision(&mut json);
+        json.raw(",\"signals\":").json(self.signals);
+        json.raw(",\"judge_us\":").number(micros(self.judge));
+        json.raw(",\"total_us\":").number(micros(self.total)).raw("}");
     }
+}
+
+impl DecisionRecord<'_> {
+    fn write_request(&self, json: &mut Json<'_>) {
+        json.raw("{\"id\":\"").id(self.id);
+        json.raw("\",\"time\":\"").json(&json::moment(self.time));
+        json.raw("\",\"generation\":").number(self.generation.0);
+        match self.route {
+            Some(route) => json.raw(",\"route\":\"").text(route).raw("\",\"method\":\""),
+            None => json.raw(",\"route\":null,\"method\":\""),
+        };
+        json.text(short(self.method));
+        json.raw("\",\"path\":\"").text(short(self.path));
+        json.raw("\",\"host\":\"").text(short(self.host));
+        json.raw("\",\"status\":").number(self.status);
+        json.raw(",\"country\":\"").raw(self.place.country.as_str());
+        json.raw("\",\"asn\":").number(self.place.asn.number());
+        json.raw(",\"client\":\"").json(&self.client.digits());
+    }
+
+    fn write_decision(&self, json: &mut Json<'_>) {
+        json.raw("\",\"level\":\"").raw(self.decision.level().as_str());
+        json.raw("\",\"score\":").number(self.decision.score().value());
+        json.raw(",\"wanted\":\"").raw(self.decision.action().as_str());
+        json.raw("\",\"action\":\"").raw(self.outcome.as_str());
+        if let Some(limit) = self.limit {
+            json.raw("\",\"limit\":\"").text(limit);
+        }
+        if let Some(fault) = self.fault {
+            json.raw("\",\"fault\":\"").text(fault);
+        }
+        json.raw("\",\"reasons\":").array(self.decision.reasons().iter(), write_reason);
+        let errors = self.evaluation.errors().chain(self.observed.errors());
+        json.raw(",\"errors\":").array(errors, write_error);
+    }
+}
+
+fn write_reason(json: &mut Json<'_>, reason: &Reason) {
+    json.raw("{\"rule\":\"").text(&reason.rule);
+    json.raw("\",\"reason\":\"").text(&reason.reason);
+    json.raw("\",\"points\":").number(reason.points);
+    if let Some(verb) = reason.verb {
+        json.raw(",\"verb\":\"").text(verb).raw("\"");
+    }
+    json.raw(if reason.observed { ",\"observed\":true}" } else { "}" });
+}
+
+fn write_error(json: &mut Json<'_>, (outcome, error): (&RuleOutcome, &ScriptError)) {
+    json.raw("{\"rule\":\"").text(&outcome.rule);
+    json.raw("\",\"message\":\"").text(&error.message);
+    json.raw("\",\"line\":").number(error.line);
+    json.raw(",\"column\":").number(error.column).raw("}");
 }
 
 /// A wall time as RFC 3339 in UTC, with milliseconds.
 pub fn rfc3339(wall: Wall) -> String {
-    let millis = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
-    format!("{:.3}", jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX))
+    String::from_utf8_lossy(&json::moment(wall)).into_owned()
 }
 
 fn short(text: &str) -> &str {
-    if text.len() <= MAX_TEXT {
-        return text;
-    }
-    let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.get(..end).unwrap_or("")
+    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text)
 }
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

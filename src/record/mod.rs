@@ -1,18 +1,20 @@
 //! Records: what is kept of every decision, as JSON lines on disk and as a short memory of the last ones.
 //!
-//! A request hands its record to a [`Recorder`] and goes on: that call never waits, and a record that finds
-//! no room is counted, not waited for. One background [`Writer`] serialises, remembers ([`Recent`]) and
-//! writes in batches; it rotates, prunes and repairs the files. Nothing here may ever fail or slow down a
-//! request.
+//! A request gives its record to a [`Recorder`], which writes it as a line into a buffer of the worker's own: no
+//! allocation, no waiting, and a record that finds no room is counted. One background [`Writer`] takes whole
+//! buffers, remembers the last records ([`Recent`]) and writes; it rotates, prunes and repairs the files. Nothing
+//! here may ever fail or slow down a request.
 
 mod batch;
 mod decision;
 mod find;
+mod json;
 mod log;
 mod log_file;
 mod recent;
 mod recorder;
 mod rotation;
+mod shard;
 mod torn;
 mod writer;
 
@@ -22,18 +24,20 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use self::batch::{Batch, SHARE};
 pub use self::decision::{DecisionRecord, rfc3339};
 pub use self::find::find_in_files;
 pub use self::recent::Recent;
 pub use self::recorder::{Recorder, Stats};
-pub use self::writer::{CloseError, Progress, Running, Writer};
+pub use self::writer::{CloseError, Running, Writer};
 use crate::facts::time::Wall;
+use crate::workers;
 
 /// The longest line that is written or read back, in bytes with its newline. A longer record is dropped.
 pub const MAX_LINE: usize = 1024 * 1024;
 
-/// Something that can be kept: it has an id and becomes one line of JSON, in the background.
-pub trait Entry: Send + 'static {
+/// Something that can be kept: it has an id and becomes one line of JSON.
+pub trait Entry {
     /// The id under which the record is found again. A UUIDv7 lets a search skip files.
     fn id(&self) -> Uuid;
 
@@ -47,8 +51,10 @@ pub trait Entry: Send + 'static {
 pub struct Settings {
     /// The file that is written now. Rotated ones lie beside it.
     pub path: PathBuf,
-    /// How many records may wait for the writer; one more is dropped.
+    /// How many records of up to 1 KiB may wait for the writer; one more is dropped. A longer one counts for several.
     pub queue: NonZeroUsize,
+    /// How many threads record at the same time. More than that share buffers, and may wait for each other.
+    pub workers: NonZeroUsize,
     /// How long a record waits at most before it is on disk, if the disk keeps up.
     pub flush_interval: Duration,
     /// A file that would grow beyond this many bytes is rotated.
@@ -72,6 +78,7 @@ impl Default for Settings {
         Self {
             path: PathBuf::from("data/decisions.jsonl"),
             queue: QUEUE,
+            workers: workers::usual(),
             flush_interval: Duration::from_millis(100),
             max_size: 256 * 1024 * 1024,
             max_age: 24 * HOUR,
@@ -90,11 +97,20 @@ impl Settings {
         self.max_file().saturating_mul(files).saturating_add(MAX_LINE as u64)
     }
 
-    /// The bytes of memory that the queue takes for records of type `T`, and recent records at most. What a
-    /// waiting record owns on the heap comes on top.
-    pub fn memory_bytes<T>(&self) -> usize {
-        let slot = size_of::<T>() + size_of::<u64>();
-        self.queue.get().saturating_mul(slot).saturating_add(self.recent_bytes)
+    /// The most bytes of memory that waiting and recent records take, and the buffers between them.
+    pub fn memory_bytes(&self) -> usize {
+        // A buffer has room for one line more than it needs, and an index of its lines.
+        let share = SHARE + SHARE / 16 + 2 * Batch::INDEX;
+        let buffers = self.workers.get().saturating_mul(2 * Batch::capacity(self.enough()));
+        let waiting = self.queue.get().saturating_mul(share).saturating_add(buffers);
+        let recent = self.recent.saturating_mul(Recent::OVERHEAD).saturating_add(self.recent_bytes);
+        waiting.saturating_add(recent)
+    }
+
+    /// A batch is written when it has this many bytes, or when its time has come.
+    fn enough(&self) -> usize {
+        const BATCH: usize = 256 * 1024;
+        BATCH.min(usize::try_from(self.max_size).unwrap_or(BATCH)).max(1)
     }
 
     /// The most bytes in one file: a batch is cut after the line that fills it.

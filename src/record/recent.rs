@@ -21,6 +21,10 @@ struct Ring {
 }
 
 impl Recent {
+    /// The bytes that a record takes besides its text: its place in the ring, which may be twice as large as it need
+    /// be, and the counts before a shared text.
+    pub(super) const OVERHEAD: usize = 2 * size_of::<(Uuid, Arc<[u8]>)>() + 2 * size_of::<usize>();
+
     /// Remembers at most so many records of so many bytes in all.
     pub(super) fn new(max_records: usize, max_bytes: usize) -> Self {
         let records = VecDeque::new();
@@ -38,10 +42,17 @@ impl Recent {
         ring.records.iter().rev().find(|(known, _)| *known == id).map(|(_, json)| json.clone())
     }
 
-    /// Remembers records, oldest first.
-    pub(super) fn extend<'a>(&self, records: impl Iterator<Item = (Uuid, &'a [u8])>) {
+    /// Remembers so many records, oldest first. `later` more will follow at once: those that would be forgotten over
+    /// them are passed over.
+    pub(super) fn extend<'a>(
+        &self,
+        records: impl Iterator<Item = (Uuid, &'a [u8])>,
+        count: usize,
+        later: usize,
+    ) {
         let mut ring = self.ring();
-        records.for_each(|(id, json)| ring.push(id, json));
+        let forgotten = (count + later).saturating_sub(ring.max_records);
+        records.skip(forgotten).for_each(|(id, json)| ring.push(id, json));
     }
 
     /// A ring is whole between any two statements, so a panic elsewhere does not spoil it.
@@ -68,7 +79,9 @@ mod tests {
     fn filled(max_records: usize, max_bytes: usize) -> Recent {
         let recent = Recent::new(max_records, max_bytes);
         let lines: Vec<(Uuid, String)> = (0..10).map(|n| (Uuid::from_u128(n), format!("<{n}>"))).collect();
-        recent.extend(lines.iter().map(|(id, line)| (*id, line.as_bytes())));
+        let lines = lines.iter().map(|(id, line)| (*id, line.as_bytes()));
+        recent.extend(lines.clone().take(4), 4, 6);
+        recent.extend(lines.skip(4), 6, 0);
         recent
     }
 

@@ -10,7 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Level, Metadata, Subscriber, span};
 use uuid::{Builder, Uuid};
 
-use super::{Entry, Progress, Recorder, Settings, Writer};
+use super::{Entry, Recorder, Settings};
 use crate::facts::time::{Now, Tick, Wall};
 
 /// A record for tests.
@@ -76,20 +76,15 @@ pub(super) fn small_queue(folder: &TempDir, queue: usize) -> Settings {
 }
 
 /// Records notes with these numbers.
-pub(super) fn record(recorder: &Recorder<Note>, numbers: std::ops::Range<usize>) {
-    numbers.for_each(|number| recorder.record(Note::numbered(number)));
-}
-
-/// Steps until the queue is empty.
-pub(super) fn drain(writer: &mut Writer<Note>, now: Now) {
-    while writer.step(now) == Progress::More {}
+pub(super) fn record(recorder: &Recorder, numbers: std::ops::Range<usize>) {
+    numbers.for_each(|number| recorder.record(&Note::numbered(number)));
 }
 
 /// So many threads record so many notes each, all different.
-pub(super) fn from_threads(threads: usize, each: usize, recorder: &Recorder<Note>) {
+pub(super) fn from_threads(threads: usize, each: usize, recorder: &Recorder) {
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            scope.spawn(move || (0..each).for_each(|n| recorder.record(Note::numbered(thread * each + n))));
+            scope.spawn(move || (0..each).for_each(|n| recorder.record(&Note::numbered(thread * each + n))));
         }
     });
 }

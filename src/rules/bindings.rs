@@ -40,7 +40,7 @@ enum Is {
 /// `req`, `res`, or an object below them such as `req.geo`.
 #[derive(Clone)]
 pub(super) struct Node {
-    context: RequestContext,
+    context: Arc<RequestContext<'static>>,
     root: Root,
     group: &'static str,
 }
@@ -72,9 +72,14 @@ impl Bindings {
     }
 
     /// The objects of one call.
-    pub(super) fn bind(&self, root: Root, context: &RequestContext, phase: Phase) -> (Node, Voice) {
+    pub(super) fn bind(
+        &self,
+        root: Root,
+        context: &Arc<RequestContext<'static>>,
+        phase: Phase,
+    ) -> (Node, Voice) {
         let voice = Voice { said: Arc::default(), phase, counters: Arc::clone(&self.counters) };
-        (Node { context: context.clone(), root, group: "" }, voice)
+        (Node { context: Arc::clone(context), root, group: "" }, voice)
     }
 
     /// Makes the engine know all names.
@@ -124,7 +129,7 @@ impl Node {
             Some(Value::Bool(value)) => Ok(value.into()),
             Some(Value::Int(value)) => Ok(value.into()),
             Some(Value::Float(value)) => Ok(value.into()),
-            Some(Value::Text(value)) => Ok(value.into()),
+            Some(Value::Text(value)) => Ok(value.as_ref().into()),
             Some(Value::Table(_)) | None => Err(unread()),
         }
     }

@@ -16,6 +16,7 @@ pub mod sandbox;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,11 +24,11 @@ use std::sync::Arc;
 use rhai::{AST, Engine};
 
 use crate::actions::{Phase, Say};
-use crate::decision::{Evaluation, Mode, RuleOutcome, ScriptError, Spoken};
+use crate::decision::{Evaluation, Mode, ScriptError, Spoken};
 use crate::facts::problem::{Problem, nearest};
 use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
 use crate::traffic::Per;
-use bindings::Bindings;
+use bindings::{Bindings, Voice};
 use check::Checked;
 use compile::{Compiled, Occasion, Program};
 use parse::Parsed;
@@ -65,9 +66,27 @@ pub struct Policy {
     rule_sets: Vec<RuleSet>,
     needs: Arc<Needs>,
     response_needs: Arc<Needs>,
+    /// The slots of the request signals that observing rule sets read, if there are such rule sets.
+    observed_slots: Option<Box<[bool]>>,
     warnings: Vec<Problem>,
     counters: Vec<String>,
     bounds: Bounds,
+}
+
+/// What rule sets are asked about. The interpreter needs values of its own; they are made if it is asked.
+struct Asked<'a> {
+    context: &'a RequestContext<'a>,
+    owned: OnceCell<Arc<RequestContext<'static>>>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(context: &'a RequestContext<'a>) -> Self {
+        Self { context, owned: OnceCell::new() }
+    }
+
+    fn owned(&self) -> &Arc<RequestContext<'static>> {
+        self.owned.get_or_init(|| Arc::new(self.context.to_owned()))
+    }
 }
 
 /// How a script is run. Both ways mean the same.
@@ -122,9 +141,12 @@ impl Policy {
         let rule_set = |(engine, parsed, checked)| {
             RuleSet::new(engine, parsed, checked, terms, [&needs, &response_needs])
         };
-        let rule_sets = loaded.into_iter().map(rule_set).collect();
+        let rule_sets: Vec<RuleSet> = loaded.into_iter().map(rule_set).collect();
+        let observers = || rule_sets.iter().filter(|rule_set| rule_set.observes);
+        let read = observers().flat_map(|rule_set| &rule_set.keys).collect();
+        let observed_slots = observers().next().map(|_| needs.slots_of(&read));
         let (counters, bounds) = (terms.counters.to_vec(), terms.bounds);
-        Ok(Self { bindings, rule_sets, needs, response_needs, warnings, counters, bounds })
+        Ok(Self { bindings, rule_sets, needs, response_needs, observed_slots, warnings, counters, bounds })
     }
 
     /// The request signals that the policy reads.
@@ -143,17 +165,21 @@ impl Policy {
     }
 
     /// Asks every rule set, until one trusts the request.
-    pub fn evaluate(&self, context: &RequestContext) -> Evaluation {
+    pub fn evaluate(&self, context: &RequestContext<'_>) -> Evaluation {
         self.evaluate_by(Way::Compiled, context)
     }
 
     /// Asks every rule set in a certain way, which makes no difference but speed.
-    pub fn evaluate_by(&self, way: Way, context: &RequestContext) -> Evaluation {
+    pub fn evaluate_by(&self, way: Way, context: &RequestContext<'_>) -> Evaluation {
         let mut evaluation = Evaluation::default();
+        let asked = Asked::new(context);
         for rule_set in &self.rule_sets {
-            let outcome = rule_set.assess(self, way, context);
-            let trusts = outcome.mode == Mode::Enforce && trusts(&outcome.spoken);
-            evaluation.push(outcome);
+            let Some(spoken) = rule_set.assess(self, way, &asked) else {
+                evaluation.pass();
+                continue;
+            };
+            let trusts = rule_set.mode == Mode::Enforce && trusts(&spoken);
+            evaluation.hear(&rule_set.name, rule_set.mode, spoken);
             if trusts {
                 break;
             }
@@ -166,15 +192,24 @@ impl Policy {
         self.rule_sets.iter().any(|rule_set| rule_set.observes)
     }
 
+    /// What has to be kept of a request's signals for the rule sets that observe; `None` if none does.
+    pub fn keep_for_observers(&self, context: &RequestContext<'_>) -> Option<RequestContext<'static>> {
+        self.observed_slots.as_ref().map(|slots| context.kept(slots))
+    }
+
     /// Shows the response to every rule set that observes. Only counting comes out of it.
-    pub fn observe(&self, context: &RequestContext, facts: &Facts<'_>) -> Evaluation {
+    pub fn observe(&self, context: &RequestContext<'_>, facts: &Facts<'_>) -> Evaluation {
         self.observe_by(Way::Compiled, context, &self.response_needs.read(facts))
     }
 
-    fn observe_by(&self, way: Way, context: &RequestContext, response: &RequestContext) -> Evaluation {
+    fn observe_by(&self, way: Way, context: &RequestContext<'_>, answer: &RequestContext<'_>) -> Evaluation {
+        let (request, response) = (Asked::new(context), Asked::new(answer));
         let mut evaluation = Evaluation::default();
         for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
-            evaluation.push(rule_set.observe(self, way, context, response));
+            match rule_set.observe(self, way, &request, &response) {
+                Some(spoken) => evaluation.hear(&rule_set.name, rule_set.mode, spoken),
+                None => evaluation.pass(),
+            }
         }
         evaluation
     }
@@ -247,50 +282,56 @@ impl RuleSet {
         self.throttles.iter().map(|(reason, per)| (reason.as_str(), *per))
     }
 
-    fn assess(&self, policy: &Policy, way: Way, context: &RequestContext) -> RuleOutcome {
+    /// What it says; `None` if nothing.
+    fn assess(&self, policy: &Policy, way: Way, request: &Asked<'_>) -> Option<Spoken> {
         if let (Way::Compiled, Some(program)) = (way, &self.compiled.assess) {
-            return self.run(program, policy, context, None);
+            return self.run(program, policy, request.context, None);
         }
-        let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Assess);
-        let ended = self.interpreter().call("assess", (request, voice.clone()));
-        self.outcome(ended.map(|()| voice.said()))
+        let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Assess);
+        Some(spoken(self.interpreter().call("assess", (request, voice.clone())), &voice))
     }
 
     fn observe(
         &self,
         policy: &Policy,
         way: Way,
-        context: &RequestContext,
-        response: &RequestContext,
-    ) -> RuleOutcome {
+        request: &Asked<'_>,
+        response: &Asked<'_>,
+    ) -> Option<Spoken> {
         if let (Way::Compiled, Some(program)) = (way, &self.compiled.observe) {
-            return self.run(program, policy, context, Some(response));
+            return self.run(program, policy, request.context, Some(response.context));
         }
-        let (request, voice) = policy.bindings.bind(Root::Request, context, Phase::Both);
-        let (response, _) = policy.bindings.bind(Root::Response, response, Phase::Both);
-        let ended = self.interpreter().call("observe", (request, response, voice.clone()));
-        self.outcome(ended.map(|()| voice.said()))
+        let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Both);
+        let (response, _) = policy.bindings.bind(Root::Response, response.owned(), Phase::Both);
+        Some(spoken(self.interpreter().call("observe", (request, response, voice.clone())), &voice))
     }
 
     fn run(
         &self,
         program: &Program,
         policy: &Policy,
-        request: &RequestContext,
-        response: Option<&RequestContext>,
-    ) -> RuleOutcome {
+        request: &RequestContext<'_>,
+        response: Option<&RequestContext<'_>>,
+    ) -> Option<Spoken> {
         let (counters, bounds) = (policy.counters.as_slice(), &policy.bounds);
         let interpreter = self.interpreter();
-        self.outcome(program.run(&Occasion { request, response, counters, bounds, interpreter }))
+        let mut said = Vec::new();
+        match program.run(&Occasion { request, response, counters, bounds, interpreter }, &mut said) {
+            Ok(()) if said.is_empty() => None,
+            Ok(()) => Some(Spoken::Whole(said)),
+            Err(error) => Some(Spoken::Failed(*error)),
+        }
     }
 
     fn interpreter(&self) -> Interpreter<'_> {
         Interpreter { engine: &self.engine, ast: &self.ast }
     }
+}
 
-    fn outcome(&self, ended: Result<Vec<Say>, ScriptError>) -> RuleOutcome {
-        let spoken = ended.map_or_else(Spoken::Failed, Spoken::Whole);
-        RuleOutcome { rule: self.name.clone(), mode: self.mode, spoken }
+fn spoken(ended: Result<(), ScriptError>, voice: &Voice) -> Spoken {
+    match ended {
+        Ok(()) => Spoken::Whole(voice.said()),
+        Err(error) => Spoken::Failed(error),
     }
 }
 

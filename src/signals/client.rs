@@ -8,14 +8,14 @@ pub(super) const SIGNALS: &[Signal] = &[
         "client.id",
         Kind::Text,
         "the client's pseudonym, 16 hex digits; changes when the key rotates",
-        |facts, _| Value::text(&facts.client.pseudonym().to_string()),
+        |facts, _| Value::text(facts.client.pseudonym().to_string()),
     ),
     Signal::property(
         Root::Request,
         "client.prefix",
         Kind::Text,
         "the truncated address, such as `203.0.113.0/24`; `unknown` if there is none",
-        |facts, _| Value::text(&facts.client.prefix().to_string()),
+        |facts, _| Value::text(facts.client.prefix().to_string()),
     ),
     Signal::property(
         Root::Request,
@@ -31,6 +31,6 @@ pub(super) const SIGNALS: &[Signal] = &[
         Argument::List,
         Kind::Bool,
         "whether the client's address is on the list of that name in `[lists]`",
-        |facts, list| Value::Bool(facts.readings.listed(list)),
+        |facts, list| Value::Bool(facts.readings.listed(list.as_str())),
     ),
 ];

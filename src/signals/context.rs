@@ -1,7 +1,7 @@
 //! The inputs of one judgement: exactly the signals that the loaded policy names, read once.
 //!
-//! [`Needs`] is found when scripts are checked. A [`RequestContext`] holds one value for each need; it is all that a judgement
-//! depends on, is cheap to clone, and turns into JSON and back without loss.
+//! [`Needs`] is found when scripts are checked. A [`RequestContext`] holds one value for each need, borrowed from the
+//! request where it can be; it is all that a judgement depends on, and turns into JSON and back without loss.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Facts, Root, Signal, Value, Vocabulary};
+use super::{Facts, Name, Root, Signal, Value, Vocabulary};
 
 /// One signal with its argument, as a policy names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,17 +23,19 @@ pub struct Key {
 pub struct Needs {
     signals: Vec<Signal>,
     keys: Vec<Key>,
+    /// What the arguments of the keys name.
+    names: Vec<Name>,
+    /// For each key its name as a JSON member: `"geo.country":`.
+    members: Vec<Box<[u8]>>,
     /// For each signal of the vocabulary the range of `keys` that name it.
     ranges: Vec<(usize, usize)>,
 }
 
 /// The values of all needed signals for one request.
 #[derive(Clone)]
-pub struct RequestContext(Arc<Inner>);
-
-struct Inner {
+pub struct RequestContext<'a> {
     needs: Arc<Needs>,
-    values: Vec<Value>,
+    values: Vec<Value<'a>>,
 }
 
 impl Key {
@@ -61,7 +63,11 @@ impl Needs {
             (start, keys.partition_point(|key| key.signal <= index))
         };
         let ranges = (0..signals.len()).map(range).collect();
-        Self { signals, keys, ranges }
+        let argument = |key: &Key| signals.get(key.signal).and_then(|signal| signal.argument);
+        let names = keys.iter().map(|key| Name::new(argument(key), &key.argument)).collect();
+        let named = Self { signals, keys, names, members: Vec::new(), ranges };
+        let members = named.names().map(|name| member(&name)).collect();
+        Self { members, ..named }
     }
 
     /// Each need as scripts would write it, in order: `geo.country`, `header(user-agent)`.
@@ -90,12 +96,18 @@ impl Needs {
         Some(start + at)
     }
 
+    /// For each slot whether it holds one of these keys.
+    pub fn slots_of(&self, keys: &BTreeSet<&Key>) -> Box<[bool]> {
+        self.keys.iter().map(|key| keys.contains(key)).collect()
+    }
+
     /// Reads every need.
-    pub fn read(self: &Arc<Self>, facts: &Facts<'_>) -> RequestContext {
-        let value =
-            |key: &Key| self.signals.get(key.signal).map(|signal| (signal.read)(facts, &key.argument));
-        let values = self.keys.iter().filter_map(value).collect();
-        RequestContext(Arc::new(Inner { needs: Arc::clone(self), values }))
+    pub fn read<'a>(self: &Arc<Self>, facts: &Facts<'a>) -> RequestContext<'a> {
+        let mut values = Vec::with_capacity(self.keys.len());
+        for (key, name) in self.keys.iter().zip(&self.names) {
+            values.extend(self.signals.get(key.signal).map(|signal| (signal.read)(facts, name)));
+        }
+        RequestContext { needs: Arc::clone(self), values }
     }
 
     /// Reads every need from a recorded `signals` object. A need that was not recorded, because the policy of
@@ -103,7 +115,7 @@ impl Needs {
     pub fn read_recorded(
         self: &Arc<Self>,
         recorded: &serde_json::Map<String, serde_json::Value>,
-    ) -> (RequestContext, Vec<String>) {
+    ) -> (RequestContext<'static>, Vec<String>) {
         let mut missing = Vec::new();
         let values = self.keys.iter().filter_map(|key| {
             let signal = self.signals.get(key.signal)?;
@@ -114,63 +126,92 @@ impl Needs {
             }))
         });
         let values = values.collect();
-        (RequestContext(Arc::new(Inner { needs: Arc::clone(self), values })), missing)
+        (RequestContext { needs: Arc::clone(self), values }, missing)
     }
 }
 
-impl RequestContext {
+impl<'a> RequestContext<'a> {
     /// The value of a signal, by its position in the vocabulary and its argument. `None` if the policy does
     /// not name it; an argument that only a table can know reads from the table.
-    pub fn value(&self, signal: usize, argument: &str) -> Option<Value> {
-        let needs = &self.0.needs;
-        let (start, end) = *needs.ranges.get(signal)?;
-        let keys = needs.keys.get(start..end)?;
+    pub fn value(&self, signal: usize, argument: &str) -> Option<Value<'_>> {
+        let (start, end) = *self.needs.ranges.get(signal)?;
+        let keys = self.needs.keys.get(start..end)?;
         if let Some(at) = keys.iter().position(|key| key.argument == argument) {
-            return self.0.values.get(start + at).cloned();
+            return self.values.get(start + at).map(Value::borrowed);
         }
         // A table, whose key `*` sorts before every name.
-        let Some(Value::Table(table)) = self.0.values.get(start).filter(|_| !keys.is_empty()) else {
+        let Some(Value::Table(table)) = self.values.get(start).filter(|_| !keys.is_empty()) else {
             return None;
         };
-        let empty = || needs.signals.get(signal).map(|signal| signal.kind.empty());
-        table.get(argument).cloned().or_else(empty)
+        let empty = || self.needs.signals.get(signal).map(|signal| signal.kind.empty());
+        table.get(argument).map(Value::borrowed).or_else(empty)
     }
 
-    /// The value in a slot; see [`Needs::slot`].
-    pub fn slot(&self, slot: usize) -> Option<&Value> {
-        self.0.values.get(slot)
+    /// The values by slot; see [`Needs::slot`].
+    pub fn values(&self) -> &[Value<'a>] {
+        &self.values
     }
 
     /// The values of these keys by their names, in order; keys of another root are passed over.
-    pub fn of<'a>(&'a self, keys: &'a BTreeSet<Key>) -> impl Iterator<Item = (String, &'a Value)> + 'a {
-        let Inner { needs, values } = &*self.0;
-        let read = needs.keys.iter().zip(values).filter(|(key, _)| keys.contains(key));
-        read.map(|(key, value)| (Named { needs, key }.to_string(), value))
+    pub fn of<'b>(&'b self, keys: &'b BTreeSet<Key>) -> impl Iterator<Item = (String, &'b Value<'a>)> + 'b {
+        let read = self.needs.keys.iter().zip(&self.values).filter(|(key, _)| keys.contains(key));
+        read.map(|(key, value)| (Named { needs: &self.needs, key }.to_string(), value))
     }
 
     /// Every value by its name, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (String, &Value)> + '_ {
-        self.0.needs.names().zip(&self.0.values)
+    pub fn iter(&self) -> impl Iterator<Item = (String, &Value<'a>)> + '_ {
+        self.needs.names().zip(&self.values)
+    }
+
+    /// The same values, borrowing nothing.
+    pub fn to_owned(&self) -> RequestContext<'static> {
+        let values = self.values.iter().cloned().map(Value::into_owned).collect();
+        RequestContext { needs: Arc::clone(&self.needs), values }
+    }
+
+    /// The same values, borrowing nothing; those in slots that are not kept are empty.
+    pub fn kept(&self, slots: &[bool]) -> RequestContext<'static> {
+        let values = self.needs.keys.iter().zip(&self.values).zip(slots).map(|((key, value), kept)| {
+            let signal = self.needs.signals.get(key.signal).filter(|_| !kept);
+            signal.map_or_else(|| value.clone().into_owned(), |signal| signal.kind.empty())
+        });
+        RequestContext { needs: Arc::clone(&self.needs), values: values.collect() }
+    }
+
+    /// Appends a JSON object: each need by name.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let mut before = b'{';
+        for (member, value) in self.needs.members.iter().zip(&self.values) {
+            out.push(before);
+            out.extend_from_slice(member);
+            value.write_json(out);
+            before = b',';
+        }
+        out.extend_from_slice(if before == b'{' { b"{}" } else { b"}" });
     }
 }
 
 /// A JSON object: each need by name.
-impl Serialize for RequestContext {
+impl Serialize for RequestContext<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Inner { needs, values } = &*self.0;
-        let mut map = serializer.serialize_map(Some(values.len()))?;
-        for (key, value) in needs.keys.iter().zip(values) {
-            map.serialize_key(&format_args!("{}", Named { needs, key }))?;
+        let mut map = serializer.serialize_map(Some(self.values.len()))?;
+        for (key, value) in self.needs.keys.iter().zip(&self.values) {
+            map.serialize_key(&format_args!("{}", Named { needs: &self.needs, key }))?;
             map.serialize_value(value)?;
         }
         map.end()
     }
 }
 
-impl fmt::Debug for RequestContext {
+impl fmt::Debug for RequestContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }
+}
+
+fn member(name: &str) -> Box<[u8]> {
+    let name = serde_json::Value::from(name);
+    format!("{name}:").into_bytes().into()
 }
 
 /// A key with its signal's name.
@@ -202,7 +243,7 @@ mod tests {
         Arc::new(Needs::new(&vocabulary, Root::Request, keys))
     }
 
-    fn read(context: &RequestContext, name: &str, argument: &str) -> Option<Value> {
+    fn read<'b>(context: &'b RequestContext<'_>, name: &str, argument: &str) -> Option<Value<'b>> {
         let vocabulary = Vocabulary::standard();
         context.value(vocabulary.find(Root::Request, name).unwrap().0, argument)
     }
@@ -221,6 +262,9 @@ mod tests {
             serde_json::to_value(&context).unwrap(),
             json!({ "path": "/x", "header(user-agent)": "curl", "count(logins)": 0 })
         );
+        let mut written = Vec::new();
+        context.write_json(&mut written);
+        assert_eq!(written, serde_json::to_vec(&context).unwrap());
     }
 
     #[test]

@@ -8,6 +8,6 @@ pub(super) const SIGNALS: &[Signal] = &[Signal::method(
     Argument::Counter,
     Kind::Int,
     "events of that counter within its window, for this request's key, before this request",
-    |facts, counter| Value::Int(facts.readings.count(counter)),
+    |facts, counter| Value::Int(facts.readings.count(counter.as_str())),
 )
 .within(Domain::COUNT)];

@@ -10,6 +10,7 @@ pub mod context;
 mod count;
 pub mod domain;
 mod geo;
+pub mod name;
 mod request;
 mod response;
 pub mod secrets;
@@ -19,6 +20,7 @@ pub mod value;
 
 pub use context::{Key, Needs, RequestContext};
 pub use domain::Domain;
+pub use name::Name;
 pub use secrets::Secrets;
 pub use value::{Kind, Text, Value};
 
@@ -101,6 +103,9 @@ pub enum Argument {
     Counter,
 }
 
+/// How a signal is read: from the facts and what its argument names.
+pub type Read = for<'a> fn(&Facts<'a>, &Name) -> Value<'a>;
+
 /// One signal: its name, type and meaning, and how it is read.
 #[derive(Clone, Copy)]
 pub struct Signal {
@@ -116,8 +121,8 @@ pub struct Signal {
     pub domain: Domain,
     /// What it means, with units. One line for the language reference.
     pub doc: &'static str,
-    /// Reads it. The text is the argument, empty for a plain property, `*` for "all there are".
-    pub read: fn(&Facts<'_>, &str) -> Value,
+    /// Reads it.
+    pub read: Read,
 }
 
 /// Every signal that scripts may read. A Rust user who embeds the gate may add own ones.
@@ -138,13 +143,7 @@ impl Root {
 
 impl Signal {
     /// A plain property: `req.method`.
-    pub const fn property(
-        root: Root,
-        name: &'static str,
-        kind: Kind,
-        doc: &'static str,
-        read: fn(&Facts<'_>, &str) -> Value,
-    ) -> Self {
+    pub const fn property(root: Root, name: &'static str, kind: Kind, doc: &'static str, read: Read) -> Self {
         Self { root, name, argument: None, kind, domain: Domain::Any, doc, read }
     }
 
@@ -155,7 +154,7 @@ impl Signal {
         argument: Argument,
         kind: Kind,
         doc: &'static str,
-        read: fn(&Facts<'_>, &str) -> Value,
+        read: Read,
     ) -> Self {
         Self { root, name, argument: Some(argument), kind, domain: Domain::Any, doc, read }
     }

@@ -1,6 +1,8 @@
 //! Signals of the request head: method, host, path, headers, cookies, parameters.
 
-use super::{Argument, Domain, Facts, Kind, Root, Signal, Value};
+use std::borrow::Cow;
+
+use super::{Argument, Domain, Facts, Kind, Name, Read, Root, Signal, Value};
 
 /// At most this many bytes of names and values are kept when a script computes the name of what it reads.
 const MAX_TABLE_BYTES: usize = 8 * 1024;
@@ -32,7 +34,7 @@ pub(super) const SIGNALS: &[Signal] = &[
         "query",
         Kind::Text,
         "the query as sent, without `?`; values of secret parameters read as a pseudonym",
-        |facts, _| Value::text(&facts.secrets.query(facts.head.query())),
+        |facts, _| Value::text(facts.secrets.query(facts.head.query())),
     ),
     property("version", Kind::Text, "the HTTP version: `1.0`, `1.1` or `2`", |facts, _| {
         Value::text(facts.head.version())
@@ -76,35 +78,31 @@ pub(super) const SIGNALS: &[Signal] = &[
     ),
 ];
 
-const fn property(
-    name: &'static str,
-    kind: Kind,
-    doc: &'static str,
-    read: fn(&Facts<'_>, &str) -> Value,
-) -> Signal {
+const fn property(name: &'static str, kind: Kind, doc: &'static str, read: Read) -> Signal {
     Signal::property(Root::Request, name, kind, doc, read)
 }
 
-fn header(facts: &Facts<'_>, name: &str) -> Value {
-    if name == "*" {
+fn header<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
+    if name.is_all() {
         return bounded(facts.head.headers().keys().map(|name| {
-            let name = name.as_str();
-            (name.to_owned(), facts.secrets.header(name, facts.head.header(name)).into_owned())
+            let value = facts.secrets.header(name.as_str(), facts.head.header(name));
+            (name.as_str().to_owned(), value.into_owned())
         }));
     }
-    Value::text(&facts.secrets.header(name, facts.head.header(name)))
+    let value = name.header().map_or(Cow::Borrowed(""), |name| facts.head.header(name));
+    Value::text(facts.secrets.header(name.as_str(), value))
 }
 
-fn has_header(facts: &Facts<'_>, name: &str) -> Value {
-    if name == "*" {
+fn has_header<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
+    if name.is_all() {
         let names = facts.head.headers().keys();
         return Value::table(names.map(|name| (name.as_str().to_owned(), Value::Bool(true))));
     }
-    Value::Bool(facts.head.has_header(name))
+    Value::Bool(name.header().is_some_and(|name| facts.head.has_header(name)))
 }
 
-fn cookie(facts: &Facts<'_>, name: &str) -> Value {
-    if name == "*" {
+fn cookie<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
+    if name.is_all() {
         return bounded(
             facts
                 .head
@@ -112,22 +110,24 @@ fn cookie(facts: &Facts<'_>, name: &str) -> Value {
                 .map(|(name, value)| (name.to_owned(), facts.secrets.cookie(name, value).into_owned())),
         );
     }
-    let found = facts.head.cookies().find(|(candidate, _)| *candidate == name);
-    Value::text(&found.map_or_else(Default::default, |(_, value)| facts.secrets.cookie(name, value)))
+    let found = facts.head.cookies().find(|(candidate, _)| *candidate == name.as_str());
+    Value::text(found.map_or_else(Default::default, |(_, value)| facts.secrets.cookie(name.as_str(), value)))
 }
 
-fn param(facts: &Facts<'_>, name: &str) -> Value {
-    if name == "*" {
+fn param<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
+    if name.is_all() {
         return bounded(facts.head.params().map(|(name, value)| {
             let value = facts.secrets.parameter(&name, value).into_owned();
             (name.into_owned(), value)
         }));
     }
-    let found = facts.head.params().find(|(candidate, _)| candidate == name);
-    Value::text(&found.map_or_else(Default::default, |(_, value)| facts.secrets.parameter(name, value)))
+    let found = facts.head.params().find(|(candidate, _)| candidate == name.as_str());
+    Value::text(
+        found.map_or_else(Default::default, |(_, value)| facts.secrets.parameter(name.as_str(), value)),
+    )
 }
 
-fn bounded(entries: impl Iterator<Item = (String, String)>) -> Value {
+fn bounded(entries: impl Iterator<Item = (String, String)>) -> Value<'static> {
     let mut room = MAX_TABLE_BYTES;
     let fits = entries.take_while(|(name, value)| {
         let size = name.len() + value.len();
@@ -135,5 +135,5 @@ fn bounded(entries: impl Iterator<Item = (String, String)>) -> Value {
         room = room.saturating_sub(size);
         fits
     });
-    Value::table(fits.map(|(name, value)| (name, Value::text(&value))))
+    Value::table(fits.map(|(name, value)| (name, Value::text(value))))
 }

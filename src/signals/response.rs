@@ -1,6 +1,10 @@
 //! Signals of the response, for `observe`. Before there is a response they are empty.
 
-use super::{Argument, Domain, Facts, Kind, Root, Signal, Value};
+use std::borrow::Cow;
+
+use http::HeaderName;
+
+use super::{Argument, Domain, Facts, Kind, Name, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -40,18 +44,18 @@ pub(super) const SIGNALS: &[Signal] = &[
     ),
 ];
 
-fn header(facts: &Facts<'_>, name: &str) -> Value {
+fn header<'a>(facts: &Facts<'a>, name: &Name) -> Value<'a> {
     let Some(headers) = facts.response.and_then(|response| response.headers) else {
         return Kind::Text.empty();
     };
-    let read = |name: &str| match headers.get(name) {
-        Some(value) => facts.secrets.header(name, String::from_utf8_lossy(value.as_bytes())).into_owned(),
-        None => String::new(),
+    let read = |name: &HeaderName| match headers.get(name) {
+        Some(value) => facts.secrets.header(name.as_str(), String::from_utf8_lossy(value.as_bytes())),
+        None => Cow::Borrowed(""),
     };
-    if name == "*" {
+    if name.is_all() {
         return Value::table(
-            headers.keys().map(|name| (name.to_string(), Value::text(&read(name.as_str())))),
+            headers.keys().map(|name| (name.to_string(), Value::text(read(name)).into_owned())),
         );
     }
-    Value::text(&read(name))
+    name.header().map_or(Value::text(""), |name| Value::text(read(name)))
 }

@@ -18,15 +18,18 @@ pub struct Secrets {
     keys: Arc<Keyring>,
 }
 
+/// Names; only the operator puts one in.
+pub type NameSet = HashSet<String, foldhash::fast::FixedState>;
+
 /// The names of secret values, all in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Headers whose value is secret.
-    pub headers: HashSet<String>,
+    pub headers: NameSet,
     /// Query parameters whose value is secret.
-    pub parameters: HashSet<String>,
+    pub parameters: NameSet,
     /// Cookies whose value is *not* secret; all others are.
-    pub plain_cookies: HashSet<String>,
+    pub plain_cookies: NameSet,
 }
 
 impl Secrets {

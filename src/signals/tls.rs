@@ -1,6 +1,6 @@
 //! Signals of the TLS session; all `""` on a plaintext listener, which is the only kind so far.
 
-use super::{Facts, Kind, Root, Signal, Text, Value};
+use super::{Facts, Kind, Name, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -33,6 +33,6 @@ pub(super) const SIGNALS: &[Signal] = &[
     ),
 ];
 
-fn plaintext(_: &Facts<'_>, _: &str) -> Value {
-    Value::Text(Text::default())
+fn plaintext<'a>(_: &Facts<'a>, _: &Name) -> Value<'a> {
+    Value::text("")
 }

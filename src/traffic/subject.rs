@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::facts::client::Prefix;
-use crate::facts::place::{Asn, CountryCode};
+use crate::facts::place::{Asn, CountryCode, Place};
 
 /// What a limit or a counter tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -37,6 +37,13 @@ pub struct Subject {
     pub asn: Asn,
     /// The route that the request takes.
     pub route: RouteKey,
+}
+
+impl Subject {
+    /// Where the request comes from.
+    pub fn place(&self) -> Place {
+        Place { country: self.country, asn: self.asn }
+    }
 }
 
 /// A configured route's identity, the same after every reload that keeps its name.

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use riskgate::facts::client::Client as Caller;
-use riskgate::signals::{Facts, Kind, Root, Signal, Value, Vocabulary};
+use riskgate::signals::{Facts, Kind, Name, Root, Signal, Value, Vocabulary};
 use tokio::net::TcpSocket;
 
 use crate::net::origin::{Answer, Gate, Origin};
@@ -328,13 +328,13 @@ fn no_sink_holds_a_full_address() {
 
 /// A signal of somebody who embeds the gate, and who made a mistake.
 fn broken_vocabulary() -> Vocabulary {
-    let read = |facts: &Facts<'_>, _: &str| -> Value {
+    fn read<'a>(facts: &Facts<'a>, _: &Name) -> Value<'a> {
         let caller: &Caller = facts.client;
         if facts.head.path() == "/panic" {
             panic!("{PROBE} {caller:?}");
         }
         Value::text("fine")
-    };
+    }
     Vocabulary::standard().with(Signal::property(
         Root::Request,
         "broken",

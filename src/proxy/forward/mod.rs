@@ -4,13 +4,15 @@
 //! every header that could pass for ours or name an address, then [`Forwarding`] and [`Verdict`] write what is
 //! believed. `Connection` and `Upgrade` are not touched, so WebSockets pass.
 
-use http::header::{HOST, HeaderName};
+use std::borrow::Cow;
+
+use http::header::{HOST, HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
-use uuid::Uuid;
 
 use super::refusal::DECISION_HEADER;
+use crate::decision::{Decision, Reason};
 use crate::facts::address_headers::{hyphenated, tells_address};
-use crate::facts::forwarded::ForwardHeader;
+use crate::facts::forwarded::{ForwardHeader, Tell};
 use crate::facts::request::Scheme;
 
 /// Everything that starts like this is ours to say.
@@ -37,29 +39,28 @@ pub struct Forwarding<'a> {
 /// What the origin is told about the judgement.
 #[derive(Clone, Copy, Debug)]
 pub struct Verdict<'a> {
-    /// 0 to 100.
-    pub score: u8,
-    /// The level's name.
-    pub level: &'a str,
-    /// The ids of the reasons.
-    pub reasons: &'a [&'a str],
+    /// What was decided.
+    pub decision: &'a Decision,
     /// The decision's id.
-    pub decision: Uuid,
-    /// What scripts want the origin to know.
-    pub tags: &'a [(&'a str, &'a str)],
+    pub id: &'a HeaderValue,
+    /// Which of it the origin is told.
+    pub tell: &'a [Tell],
 }
 
 /// Removes what a client might have made up: our own headers, in any spelling, and all that name an address,
 /// a scheme or a host on somebody's behalf.
 pub fn strip_claims(header: &mut RequestHeader) {
-    let claims: Vec<_> = header.headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
-    for name in &claims {
-        header.remove_header(name);
+    // Seldom more than the one that a proxy before us wrote.
+    while let Some(claim) = header.headers.keys().find(|name| is_claim(name.as_str())).cloned() {
+        header.remove_header(&claim);
     }
 }
 
 /// Whether `name`, in lower case, is a header that only we may send to an origin.
 pub fn is_claim(name: &str) -> bool {
+    if !name.starts_with(['r', 'x']) {
+        return tells_address(name);
+    }
     let plain = hyphenated(name);
     OUR_PREFIXES.iter().any(|prefix| plain.starts_with(prefix)) || tells_address(&plain)
 }
@@ -73,17 +74,18 @@ pub fn is_tag_name(name: &str) -> bool {
 impl Forwarding<'_> {
     /// Writes the forwarding headers. Call [`strip_claims`] first.
     pub fn write(&self, header: &mut RequestHeader) -> pingora::Result<()> {
-        let host = header.headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+        let host = header.headers.get(HOST).filter(|host| host.to_str().is_ok()).cloned();
         match (self.header, self.node) {
             (ForwardHeader::XForwardedFor, Some(node)) => {
-                header.insert_header("x-forwarded-for", sanitise(node))?;
+                header.insert_header("x-forwarded-for", value(node))?;
             }
             (ForwardHeader::XForwardedFor, None) => {}
             (ForwardHeader::Forwarded, _) => {
-                header.insert_header("forwarded", self.forwarded(host.as_deref()))?;
+                let host = host.as_ref().and_then(|host| host.to_str().ok());
+                header.insert_header("forwarded", self.forwarded(host))?;
             }
         }
-        header.insert_header("x-forwarded-proto", self.scheme.as_str())?;
+        header.insert_header("x-forwarded-proto", HeaderValue::from_static(self.scheme.as_str()))?;
         if let Some(host) = host {
             header.insert_header("x-forwarded-host", host)?;
         }
@@ -109,42 +111,70 @@ impl Forwarding<'_> {
 impl Verdict<'_> {
     /// Writes our headers. Call [`strip_claims`] first.
     pub fn write(&self, header: &mut RequestHeader) -> pingora::Result<()> {
-        header.insert_header("riskgate-score", u16::from(self.score))?;
-        header.insert_header("riskgate-level", sanitise(self.level))?;
-        if !self.reasons.is_empty() {
-            header.insert_header("riskgate-reasons", self.reasons())?;
+        let decision = self.decision;
+        for tell in self.tell {
+            let (name, value) = match tell {
+                Tell::Score => {
+                    ("riskgate-score", Some(HeaderValue::from(u16::from(decision.score().value()))))
+                }
+                Tell::Level => ("riskgate-level", Some(HeaderValue::from_static(decision.level().as_str()))),
+                Tell::Reasons => ("riskgate-reasons", listed(decision.reasons())),
+                Tell::Decision => (DECISION_HEADER, Some(self.id.clone())),
+            };
+            if let Some(value) = value {
+                header.insert_header(name, value)?;
+            }
         }
-        header.insert_header(DECISION_HEADER, self.decision.to_string())?;
-        for (name, value) in self.tags.iter().filter(|(name, _)| is_tag_name(name)) {
+        for (name, said) in decision.tags().iter().filter(|(name, _)| is_tag_name(name)) {
             let name = HeaderName::try_from(format!("{TAG_PREFIX}{name}"));
-            header.insert_header(name.map_err(|_| invalid_name())?, sanitise(value))?;
+            header.insert_header(name.map_err(|_| invalid_name())?, value(said))?;
         }
         Ok(())
     }
+}
 
-    fn reasons(&self) -> String {
-        let mut list = String::new();
-        for reason in self.reasons {
-            let reason = sanitise(reason);
-            if list.len() + reason.len() + 2 > MAX_REASONS {
-                break;
-            }
-            list.push_str(if list.is_empty() { "" } else { ", " });
-            list.push_str(&reason);
+/// The ids of the reasons that counted, as many as there is room for; `None` if there are none.
+fn listed(reasons: &[Reason]) -> Option<HeaderValue> {
+    let mut counted = reasons.iter().filter(|reason| !reason.observed).map(|reason| &*reason.reason);
+    let first = counted.next()?;
+    let mut list = sanitise(first);
+    for reason in counted {
+        let reason = sanitise(reason);
+        if list.len() + reason.len() + 2 > MAX_REASONS {
+            break;
         }
-        list
+        let list = list.to_mut();
+        list.push_str(", ");
+        list.push_str(&reason);
     }
+    Some(value_of(list))
 }
 
 fn invalid_name() -> Box<pingora::Error> {
     pingora::Error::explain(pingora::ErrorType::InternalError, "a tag's name is not a header's name")
 }
 
+/// A header's value from any text; see [`sanitise`].
+fn value(text: &str) -> HeaderValue {
+    value_of(sanitise(text))
+}
+
+fn value_of(clean: Cow<'_, str>) -> HeaderValue {
+    let value = match clean {
+        Cow::Borrowed(text) => HeaderValue::from_str(text),
+        Cow::Owned(text) => HeaderValue::try_from(text),
+    };
+    value.unwrap_or(HeaderValue::from_static("?"))
+}
+
 /// Visible ASCII and spaces between it, at most [`MAX_VALUE`] bytes; anything else becomes `?`.
-fn sanitise(text: &str) -> String {
+fn sanitise(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_VALUE && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Cow::Borrowed(text);
+    }
     let visible = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     let clean: String = text.chars().take(MAX_VALUE).map(visible).collect();
-    clean.trim().to_owned()
+    clean.trim().to_owned().into()
 }
 
 /// A token as it is, anything else as a quoted string (RFC 9110, section 5.6).
@@ -152,7 +182,7 @@ fn quote(text: &str) -> String {
     let clean = sanitise(text);
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if !clean.is_empty() && clean.bytes().all(token) {
-        return clean;
+        return clean.into_owned();
     }
     format!("\"{}\"", clean.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,6 +1,9 @@
 //! What reaches an origin, and what does not.
 
 use super::*;
+use crate::actions::Say;
+use crate::decision::{Evaluation, Level, LevelAction, Mode, RuleOutcome, Rulebook, Spoken};
+use crate::facts::place::CountryCode;
 use proptest::prelude::*;
 
 fn header(fields: &[(&str, &str)]) -> RequestHeader {
@@ -91,10 +94,30 @@ fn forwarded_quotes_what_is_not_a_token() {
     }
 }
 
-fn verdict<'a>(reasons: &'a [&'a str], tags: &'a [(&'a str, &'a str)]) -> RequestHeader {
-    let mut header = header(&[]);
-    Verdict { score: 72, level: "high", reasons, decision: Uuid::nil(), tags }.write(&mut header).unwrap();
+/// What the origin learns when scripts gave these reasons, 72 points for the first, and these tags.
+fn verdict(reasons: &[&str], tags: &[(&str, &str)]) -> RequestHeader {
+    let points = |at| if at == 0 { 72 } else { 0 };
+    let add = |(at, reason): (usize, &&str)| Say::Add { reason: (*reason).into(), points: points(at) };
+    let tag = |(name, value): &(&str, &str)| Say::Tag { name: (*name).into(), value: (*value).into() };
+    let says = reasons.iter().enumerate().map(add).chain(tags.iter().map(tag)).collect();
+    let mut evaluation = Evaluation::default();
+    evaluation.push(RuleOutcome { rule: "rule".into(), mode: Mode::Enforce, spoken: Spoken::Whole(says) });
+    let mut rulebook = Rulebook::default();
+    assert!(rulebook.levels.begin(Level::High, 70, LevelAction::Allow));
+    let decision = rulebook.decide(&evaluation, CountryCode::UNKNOWN, None);
+    let tell = [Tell::Score, Tell::Level, Tell::Reasons, Tell::Decision];
+    let (id, mut header) = (HeaderValue::from_static("the-id"), header(&[]));
+    Verdict { decision: &decision, id: &id, tell: &tell }.write(&mut header).unwrap();
     header
+}
+
+#[test]
+fn the_origin_is_told_only_what_it_shall_know() {
+    let decision = Rulebook::default().decide(&Evaluation::default(), CountryCode::UNKNOWN, None);
+    let (id, mut header) = (HeaderValue::from_static("the-id"), header(&[]));
+    Verdict { decision: &decision, id: &id, tell: &[Tell::Score] }.write(&mut header).unwrap();
+    assert_eq!(field(&header, "riskgate-score"), Some("0"));
+    assert_eq!(header.headers.len(), 1);
 }
 
 #[test]
@@ -103,7 +126,7 @@ fn the_origin_learns_the_judgement() {
     assert_eq!(field(&header, "riskgate-score"), Some("72"));
     assert_eq!(field(&header, "riskgate-level"), Some("high"));
     assert_eq!(field(&header, "riskgate-reasons"), Some("country.weight, agent.tool"));
-    assert_eq!(field(&header, "riskgate-decision"), Some("00000000-0000-0000-0000-000000000000"));
+    assert_eq!(field(&header, "riskgate-decision"), Some("the-id"));
     assert_eq!(field(&header, "riskgate-plan"), Some("free tier"));
     assert_eq!(field(&verdict(&[], &[]), "riskgate-reasons"), None);
 }
@@ -113,12 +136,12 @@ fn a_tag_cannot_break_out_of_its_header_or_replace_ours() {
     let long = "y".repeat(1000);
     let tags =
         [("a", "x\r\nEvil: 1"), ("b", "  \u{e9}\0 "), ("c", &long), ("score", "0"), ("D", "x"), ("", "x")];
-    let header = verdict(&[], &tags);
+    let header = verdict(&["a.b"], &tags);
     assert_eq!(field(&header, "riskgate-a"), Some("x??Evil: 1"));
     assert_eq!(field(&header, "riskgate-b"), Some("??"));
     assert_eq!(field(&header, "riskgate-c").map(str::len), Some(MAX_VALUE));
     assert_eq!(field(&header, "riskgate-score"), Some("72"));
-    assert_eq!(header.headers.len(), 6);
+    assert_eq!(header.headers.len(), 7);
 }
 
 #[test]

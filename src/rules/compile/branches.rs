@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rhai::{Dynamic, Expr, Position, SwitchCasesCollection};
 
 use super::lower::{Binding, Lowered, Lowering, Thing, constant, constants, kept, place};
-use super::node::{Case, Constant, Items, Node, Switch};
+use super::node::{Case, Constant, For, Items, Node, Switch};
 
 impl Lowering<'_> {
     pub(super) fn each(
@@ -34,13 +34,8 @@ impl Lowering<'_> {
         });
         let body = self.block(flow.body.statements())?;
         self.names.truncate(outer);
-        Ok(Node::For {
-            item: item_slot,
-            counter: counter_slot,
-            items,
-            body: Box::new(body),
-            place: place(at),
-        })
+        let (item, counter) = (item_slot, counter_slot);
+        Ok(Node::For(Box::new(For { item, counter, items, body, place: place(at) })))
     }
 
     pub(super) fn switch(

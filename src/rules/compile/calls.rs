@@ -1,13 +1,11 @@
 //! Calls: signals, verbs, operators, functions of the language, functions of the script.
 
-use std::collections::HashSet;
-
 use rhai::{Dynamic, Expr, FnCallExpr, Position};
 
-use super::lower::{
-    Binding, Lowered, Lowering, Passed, Thing, arithmetic, constant, constants, kept, place, unary,
-};
-use super::node::{Comparison, Constant, Function, Node, TextTest, Unary};
+use super::lists::is_computed;
+use super::lower::{Binding, Lowered, Lowering, Passed, Thing, arithmetic, kept, place, unary};
+use super::merge;
+use super::node::{Comparison, Constant, Function, Interpreted, Node, Source, TextTest, Unary};
 use crate::actions::{Given, Phase, VERBS};
 use crate::signals::{Argument, Root, Text};
 
@@ -48,8 +46,11 @@ impl Lowering<'_> {
         at: Position,
     ) -> Lowered<Node> {
         let (mut passed, mut values) = (Vec::new(), Vec::new());
-        for arg in args {
+        for (arg, parameter) in args.iter().zip(&function.parameters) {
             match self.thing(arg)? {
+                Thing::Node(Node::Signal(source)) if !self.is_changed(parameter) => {
+                    passed.push(Passed::Signal(source));
+                }
                 Thing::Node(node) => {
                     passed.push(Passed::Value);
                     values.push((values.len(), node));
@@ -63,11 +64,12 @@ impl Lowering<'_> {
         }
         match self.function(function, &passed) {
             Ok(function) => Ok(Node::Call { function, args: values.into(), place: place(at) }),
-            Err(_) if values.len() == passed.len() && (self.plain)(&function.name, passed.len()) => {
-                let args = values.into_iter().map(|(_, node)| node).collect();
-                Ok(Node::Interpreted { function: function.name.as_str().into(), args })
+            Err(_) => {
+                let plain = (self.plain)(&function.name, passed.len());
+                let args = if plain { plain_args(&passed, values) } else { None };
+                let args = args.ok_or_else(|| kept(format!("the call of `{}`", function.name), at))?;
+                Ok(Node::Interpreted(Box::new(Interpreted { function: function.name.as_str().into(), args })))
             }
-            Err(_) => Err(kept(format!("the call of `{}`", function.name), at)),
         }
     }
 
@@ -112,10 +114,18 @@ impl Lowering<'_> {
         }
     }
 
-    fn signal(&self, root: Root, index: usize, argument: &str, at: Position) -> Lowered<Node> {
+    fn signal(&mut self, root: Root, index: usize, argument: &str, at: Position) -> Lowered<Node> {
+        if argument == "*" {
+            // All values of a signal are no value.
+            return Err(kept("a signal named `*`", at));
+        }
         let [request, response] = self.needs;
+        let kind = self.vocabulary.signals().get(index).map(|signal| signal.kind);
         let node = match root {
-            Root::Request => request.slot(index, argument).map(Node::Signal),
+            Root::Request => {
+                let need = request.slot(index, argument).zip(kind);
+                need.map(|(slot, kind)| Node::Signal(self.source(Source::Need(slot, kind))))
+            }
             Root::Response => response.slot(index, argument).map(Node::Response),
         };
         node.ok_or_else(|| kept("a signal that nobody reads", at))
@@ -142,10 +152,11 @@ impl Lowering<'_> {
                 self.member(&keys, args, at).map(Thing::Node)
             }
             Thing::Range(ends, inclusive) if name == "contains" => {
-                let item = Box::new(self.one(args, at)?);
+                let item = self.one(args, at)?.into();
                 match (ends.0.constant(), ends.1.constant()) {
                     (Some(Constant::Int(from)), Some(Constant::Int(to))) => {
-                        Ok(Thing::Node(Node::InRange { item, from: *from, to: *to, inclusive }))
+                        let range = Box::new((*from, *to));
+                        Ok(Thing::Node(Node::InRange { item, range, inclusive }))
                     }
                     _ => Err(kept("a computed range", at)),
                 }
@@ -182,58 +193,6 @@ impl Lowering<'_> {
         }
     }
 
-    fn of_list(&mut self, list: &[Dynamic], name: &str, args: &[Expr], at: Position) -> Lowered<Node> {
-        match (name, args) {
-            ("contains", _) => self.member(list, args, at),
-            ("len", []) => Ok(Node::Constant(Constant::Int(i64::try_from(list.len()).unwrap_or(i64::MAX)))),
-            ("is_empty", []) => Ok(Node::Constant(Constant::Bool(list.is_empty()))),
-            ("some" | "all", [closure]) => {
-                let Some(closure) = self.closure(closure) else { return Err(kept("this closure", at)) };
-                let items = constants(list, at)?;
-                let (local, body) = self.inline(closure, at)?;
-                Ok(super::merge::holds(items, local, body, name == "all"))
-            }
-            _ => Err(kept(format!("`{name}` of a list"), at)),
-        }
-    }
-
-    /// Whether a value is one of constants.
-    fn member(&mut self, list: &[Dynamic], args: &[Expr], at: Position) -> Lowered<Node> {
-        let item = Box::new(self.one(args, at)?);
-        let (mut texts, mut ints) = (HashSet::default(), HashSet::default());
-        for value in list {
-            match constant(value) {
-                Some(Constant::Text(text)) => drop(texts.insert(text)),
-                Some(Constant::Int(number)) => drop(ints.insert(number)),
-                Some(Constant::Unit | Constant::Bool(_) | Constant::Float(_)) | None => {
-                    return Err(kept("a list of other than strings or integers", at));
-                }
-            }
-        }
-        match (texts.is_empty(), ints.is_empty()) {
-            (true, _) => Ok(Node::InInts { item, set: Box::new(ints) }),
-            (false, true) => Ok(Node::InTexts { item, set: Box::new(texts) }),
-            (false, false) => Err(kept("a list of strings and integers", at)),
-        }
-    }
-
-    /// `item in [a, b]`, of values that are there already: which of them is asked first does not matter.
-    fn any_of(&mut self, items: &[Expr], item: &Expr, at: Position) -> Lowered<Node> {
-        let items: Lowered<Vec<Node>> = items.iter().map(|item| self.node(item)).collect();
-        let is_there = |node: &Node| {
-            matches!(node, Node::Constant(_) | Node::Local(_) | Node::Signal(_) | Node::Response(_))
-        };
-        let items = items?;
-        if !items.iter().all(is_there) {
-            return Err(kept("a list of computed values", at));
-        }
-        let value = self.node(item)?;
-        let slot = self.slot();
-        let same = |item| super::merge::compare(Comparison::Equal, Node::Local(slot), item);
-        let any = super::merge::or(items.into_iter().map(same).collect());
-        Ok(Node::Block(Box::new([Node::Set(slot, Box::new(value)), any])))
-    }
-
     fn of_value(
         &mut self,
         node: Node,
@@ -243,7 +202,7 @@ impl Lowering<'_> {
         at: Position,
     ) -> Lowered<Node> {
         if let Some(how) = one_value(name).filter(|_| args.is_empty()) {
-            return Ok(unary(node, how, at));
+            return Ok(self.unary(node, how, at));
         }
         // These change the variable that they are called on.
         let in_place = match (name, args) {
@@ -253,9 +212,12 @@ impl Lowering<'_> {
             _ => None,
         };
         if let (Some(how), Some(Expr::Variable(variable, ..))) = (in_place, written)
-            && let Some(Binding::Local(slot)) = self.binding(&variable.1)
+            && let Some(binding) = self.binding(&variable.1)
         {
-            return Ok(Node::Set(slot, Box::new(unary(node, how, at))));
+            return match binding {
+                Binding::Local(slot) => Ok(Node::Set(slot, Box::new(unary(node, how, at)))),
+                Binding::Signal(_) | Binding::Object(..) | Binding::Risk(_) => Err(kept("this variable", at)),
+            };
         }
         let test = match name {
             "contains" => Some(TextTest::Contains),
@@ -264,8 +226,8 @@ impl Lowering<'_> {
             _ => None,
         };
         if let Some(test) = test {
-            let sides = Box::new((node, self.one(args, at)?));
-            return Ok(Node::InText { test, sides, place: place(at) });
+            let part = self.one(args, at)?;
+            return Ok(self.in_text(test, node, part, place(at)));
         }
         let how = match (name, args.len()) {
             ("sub_string", 1 | 2) => Function::SubString,
@@ -281,9 +243,21 @@ impl Lowering<'_> {
         Ok(Node::Function { how, of: of.into(), place: place(at) })
     }
 
+    /// A function of one value. The small letters of a signal are a signal too: they are made once. Theirs are the
+    /// same again, so that a function which calls itself with them is lowered for few signals.
+    fn unary(&mut self, of: Node, how: Unary, at: Position) -> Node {
+        match of {
+            Node::Signal(source) if how == Unary::Lower && self.is_lower(source) => Node::Signal(source),
+            Node::Signal(source) if how == Unary::Lower && self.is_text(source) => {
+                Node::Signal(self.source(Source::Lower(source)))
+            }
+            of => unary(of, how, at),
+        }
+    }
+
     fn operator(&mut self, name: &str, args: &[Expr], at: Position) -> Lowered<Thing> {
         match (name, args) {
-            ("!", [of]) => Ok(Thing::Node(Node::Not(Box::new(self.node(of)?)))),
+            ("!", [of]) => Ok(Thing::Node(merge::not(self.node(of)?))),
             ("-", [of]) => Ok(Thing::Node(unary(self.node(of)?, Unary::Negate, at))),
             ("+", [of]) => self.thing(of),
             (".." | "..=", [from, to]) => {
@@ -292,8 +266,7 @@ impl Lowering<'_> {
             (_, [left, right]) => {
                 let (left, right) = (self.node(left)?, self.node(right)?);
                 if let Some(how) = arithmetic(name) {
-                    let sides = Box::new((left, right));
-                    return Ok(Thing::Node(Node::Arithmetic { how, sides, place: place(at) }));
+                    return Ok(Thing::Node(merge::arithmetic(how, left, right, place(at))));
                 }
                 let how = match name {
                     "==" => Comparison::Equal,
@@ -304,13 +277,13 @@ impl Lowering<'_> {
                     ">=" => Comparison::GreaterOrEqual,
                     _ => return Err(kept(format!("operator `{name}`"), at)),
                 };
-                Ok(Thing::Node(super::merge::compare(how, left, right)))
+                Ok(Thing::Node(merge::compare(how, left, right)))
             }
             _ => Err(kept(format!("operator `{name}`"), at)),
         }
     }
 
-    fn one(&mut self, args: &[Expr], at: Position) -> Lowered<Node> {
+    pub(super) fn one(&mut self, args: &[Expr], at: Position) -> Lowered<Node> {
         match args {
             [arg] => self.node(arg),
             _ => Err(kept("this number of arguments", at)),
@@ -318,8 +291,15 @@ impl Lowering<'_> {
     }
 }
 
-fn is_computed(items: &[Expr]) -> bool {
-    items.iter().any(|item| crate::rules::parse::literal(item).is_none())
+/// The arguments of a call as values; `None` if one is an object.
+fn plain_args(passed: &[Passed], values: Vec<(usize, Node)>) -> Option<Box<[Node]>> {
+    let mut values = values.into_iter();
+    let value = |passed: &Passed| match passed {
+        Passed::Value => values.next().map(|(_, node)| node),
+        Passed::Signal(source) => Some(Node::Signal(*source)),
+        Passed::Object(..) | Passed::Risk(_) => None,
+    };
+    passed.iter().map(value).collect()
 }
 
 fn one_value(name: &str) -> Option<Unary> {

@@ -26,8 +26,8 @@ impl<'e> Frame<'e> {
         let (body, condition) = parts;
         loop {
             self.work(place)?;
-            match self.eval(body) {
-                Ok(_) => {}
+            match self.run(body) {
+                Ok(()) => {}
                 // The next turn begins at once: the language does not ask the condition after `continue`.
                 Err(Halt::Continue) => continue,
                 Err(Halt::Break) => break,

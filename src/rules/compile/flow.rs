@@ -2,7 +2,7 @@
 
 use bumpalo::collections::Vec as ArenaVec;
 
-use super::node::{Items, Node, Place, Switch};
+use super::node::{For, Items, Node, Place, Switch};
 use super::operators;
 use super::run::{Found, Frame, Halt, Val};
 
@@ -44,8 +44,8 @@ impl<'e> Frame<'e> {
     ) -> Found<Val<'e>> {
         while self.applies(condition)? {
             self.work(place)?;
-            match self.eval(body) {
-                Ok(_) | Err(Halt::Continue) => {}
+            match self.run(body) {
+                Ok(()) | Err(Halt::Continue) => {}
                 Err(Halt::Break) => break,
                 Err(halt) => return Err(halt),
             }
@@ -53,18 +53,11 @@ impl<'e> Frame<'e> {
         Ok(Val::Unit)
     }
 
-    pub(super) fn each(
-        &mut self,
-        item: usize,
-        counter: Option<usize>,
-        items: &'e Items,
-        body: &'e Node,
-        place: Place,
-    ) -> Found<Val<'e>> {
-        match items {
+    pub(super) fn each(&mut self, of: &'e For) -> Found<Val<'e>> {
+        match &of.items {
             Items::Constants(constants) => {
                 for (at, constant) in constants.iter().enumerate() {
-                    if !self.turn(item, counter, constant.value(), at, body, place)? {
+                    if !self.turn(of, constant.value(), at)? {
                         break;
                     }
                 }
@@ -72,12 +65,12 @@ impl<'e> Frame<'e> {
             Items::Range(ends, inclusive) => {
                 let (from, to) = (self.eval(&ends.0)?, self.eval(&ends.1)?);
                 let (Val::Int(from), Val::Int(to)) = (from, to) else {
-                    return self.no_function("..", &[from, to], place);
+                    return self.no_function("..", &[from, to], of.place);
                 };
                 let end = if *inclusive { to.checked_add(1) } else { Some(to) };
                 // A range up to the largest integer ends by the bound on operations long before.
                 for (at, number) in (from..end.unwrap_or(i64::MAX)).enumerate() {
-                    if !self.turn(item, counter, Val::Int(number), at, body, place)? {
+                    if !self.turn(of, Val::Int(number), at)? {
                         break;
                     }
                 }
@@ -87,22 +80,14 @@ impl<'e> Frame<'e> {
     }
 
     /// One turn of a `for`; whether it goes on.
-    fn turn(
-        &mut self,
-        item: usize,
-        counter: Option<usize>,
-        value: Val<'e>,
-        at: usize,
-        body: &'e Node,
-        place: Place,
-    ) -> Found<bool> {
-        self.work(place)?;
-        self.set(item, value);
-        if let Some(counter) = counter {
+    fn turn(&mut self, of: &'e For, value: Val<'e>, at: usize) -> Found<bool> {
+        self.work(of.place)?;
+        self.set(of.item, value);
+        if let Some(counter) = of.counter {
             self.set(counter, Val::Int(i64::try_from(at).unwrap_or(i64::MAX)));
         }
-        match self.eval(body) {
-            Ok(_) | Err(Halt::Continue) => Ok(true),
+        match self.run(&of.body) {
+            Ok(()) | Err(Halt::Continue) => Ok(true),
             Err(Halt::Break) => Ok(false),
             Err(halt) => Err(halt),
         }
@@ -114,7 +99,7 @@ impl<'e> Frame<'e> {
         args: &'e [(usize, Node)],
         place: Place,
     ) -> Found<Val<'e>> {
-        let Some(body) = self.functions.get(function) else { return Ok(Val::Unit) };
+        let Some(body) = self.program.functions.get(function) else { return Ok(Val::Unit) };
         self.work(place)?;
         if self.depth >= self.bounds.call_depth {
             return self.fail("stack overflow".to_owned(), place);

@@ -5,11 +5,12 @@
 
 use rhai::{Dynamic, ImmutableString};
 
-use super::node::{Node, Place};
+use super::node::{Interpreted, Place};
 use super::run::{Found, Frame, Halt, Val};
 
 impl<'e> Frame<'e> {
-    pub(super) fn interpret(&mut self, function: &str, args: &'e [Node]) -> Found<Val<'e>> {
+    pub(super) fn interpret(&mut self, of: &'e Interpreted) -> Found<Val<'e>> {
+        let Interpreted { function, args } = of;
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
             values.push(dynamic(self.eval(arg)?));
@@ -23,7 +24,7 @@ impl<'e> Frame<'e> {
                 None => self.fail(format!("`{function}` has no plain value"), Place::default()),
             },
             Err(error) => {
-                self.error = Some(error);
+                self.error = Some(Box::new(error));
                 Err(Halt::Failed)
             }
         }

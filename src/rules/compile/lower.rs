@@ -3,17 +3,26 @@
 //! Whatever is not covered ends the lowering of the function with a [`Kept`]: the construct and its place. The
 //! function then runs in the interpreter, with the same meaning.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use rhai::{ASTFlags, Dynamic, Expr, FnPtr, Position, Stmt};
+use rhai::{ASTFlags, Dynamic, Expr, Position, Stmt};
 
-use super::node::{Arithmetic, Body, Constant, Node, Place, Unary};
+use super::merge;
+use super::names::changed;
+use super::node::{Arithmetic, Body, Constant, Node, Place, Source, Unary};
 use crate::actions::Phase;
 use crate::rules::parse::{Function, Parsed, literal};
 use crate::signals::{Needs, Root, Vocabulary};
 
 pub(super) use super::survey::{Instance, Passed};
 pub(super) use crate::rules::report::Kept;
+
+/// Constants that are looked for in one text.
+pub(super) struct Sought {
+    /// The signal, or the variable of a function.
+    pub(super) text: (Option<usize>, usize),
+    pub(super) needles: Vec<Box<str>>,
+}
 
 pub(super) type Lowered<T> = Result<T, Kept>;
 
@@ -31,6 +40,8 @@ pub(super) enum Thing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Binding {
     Local(usize),
+    /// A variable that is a signal and stays one.
+    Signal(usize),
     Object(Root, &'static str),
     Risk(Phase),
 }
@@ -45,6 +56,12 @@ pub(super) struct Lowering<'a> {
     pub(super) instances: HashMap<Instance, usize>,
     refused: HashMap<Instance, Kept>,
     pub(super) names: Vec<(String, Binding)>,
+    pub(super) sources: Vec<Source>,
+    pub(super) sought: Vec<Sought>,
+    /// Names of variables that are written to somewhere in the script.
+    changed: HashSet<String>,
+    /// The function that is being lowered.
+    pub(super) body: usize,
     next: usize,
     locals: usize,
 }
@@ -57,9 +74,22 @@ impl<'a> Lowering<'a> {
         needs: [&'a Needs; 2],
         plain: &'a dyn Fn(&str, usize) -> bool,
     ) -> Self {
-        let (bodies, names) = (Vec::new(), Vec::new());
-        let (instances, refused) = (HashMap::new(), HashMap::new());
-        Self { parsed, vocabulary, needs, plain, bodies, instances, refused, names, next: 0, locals: 0 }
+        Self {
+            parsed,
+            vocabulary,
+            needs,
+            plain,
+            bodies: Vec::new(),
+            instances: HashMap::new(),
+            refused: HashMap::new(),
+            names: Vec::new(),
+            sources: Vec::new(),
+            sought: Vec::new(),
+            changed: changed(&parsed.ast),
+            body: 0,
+            next: 0,
+            locals: 0,
+        }
     }
 
     /// Lowers a function for these arguments; its number. Each combination is lowered once.
@@ -74,11 +104,13 @@ impl<'a> Lowering<'a> {
         let number = self.bodies.len();
         self.bodies.push(None);
         self.instances.insert(key.clone(), number);
-        let outer = (std::mem::take(&mut self.names), self.next, self.locals);
-        (self.next, self.locals) = (0, 0);
+        let sought: Vec<usize> = self.sought.iter().map(|sought| sought.needles.len()).collect();
+        let outer = (std::mem::take(&mut self.names), self.body, self.next, self.locals);
+        (self.body, self.next, self.locals) = (number, 0, 0);
         for (name, passed) in function.parameters.iter().zip(passed) {
             let binding = match passed {
                 Passed::Value => Binding::Local(self.slot()),
+                Passed::Signal(source) => Binding::Signal(*source),
                 Passed::Object(root, group) => Binding::Object(*root, group),
                 Passed::Risk(phase) => Binding::Risk(*phase),
             };
@@ -86,7 +118,7 @@ impl<'a> Lowering<'a> {
         }
         let node = self.block(&function.body);
         let locals = self.locals;
-        (self.names, self.next, self.locals) = outer;
+        (self.names, self.body, self.next, self.locals) = outer;
         match node {
             Ok(node) => {
                 if let Some(body) = self.bodies.get_mut(number) {
@@ -95,12 +127,20 @@ impl<'a> Lowering<'a> {
                 Ok(number)
             }
             Err(kept) => {
-                // Whatever was lowered for its sake goes with it.
-                self.bodies.truncate(number);
-                self.instances.retain(|_, known| *known < number);
+                self.forget(number, &sought);
                 self.refused.insert(key, kept.clone());
                 Err(kept)
             }
+        }
+    }
+
+    /// Takes back what was lowered from that function on, and what was only sought there.
+    fn forget(&mut self, number: usize, sought: &[usize]) {
+        self.bodies.truncate(number);
+        self.instances.retain(|_, known| *known < number);
+        self.sought.truncate(sought.len());
+        for (sought, needles) in self.sought.iter_mut().zip(sought) {
+            sought.needles.truncate(*needles);
         }
     }
 
@@ -113,6 +153,20 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn bind(&mut self, name: &str, binding: Binding) {
         self.names.push((name.to_owned(), binding));
+    }
+
+    /// Whether a variable of that name is written to, as far as the name tells.
+    pub(super) fn is_changed(&self, name: &str) -> bool {
+        self.changed.contains(name)
+    }
+
+    /// The number of a source. Each is numbered once, so that it is read once.
+    pub(super) fn source(&mut self, source: Source) -> usize {
+        let known = self.sources.iter().position(|known| *known == source);
+        known.unwrap_or_else(|| {
+            self.sources.push(source);
+            self.sources.len() - 1
+        })
     }
 
     pub(super) fn binding(&self, name: &str) -> Option<Binding> {
@@ -142,11 +196,11 @@ impl<'a> Lowering<'a> {
 
     fn statement(&mut self, statement: &Stmt) -> Lowered<Node> {
         match statement {
-            Stmt::If(flow, _) => Ok(Node::If {
-                condition: Box::new(self.node(&flow.expr)?),
-                then: Box::new(self.block(flow.body.statements())?),
-                otherwise: Box::new(self.block(flow.branch.statements())?),
-            }),
+            Stmt::If(flow, _) => Ok(merge::branch(
+                self.node(&flow.expr)?,
+                self.block(flow.body.statements())?,
+                self.block(flow.branch.statements())?,
+            )),
             Stmt::Switch(switch, position) => self.switch(&switch.0, &switch.1, *position),
             Stmt::While(flow, position) => {
                 let forever = matches!(flow.expr, Expr::Unit(_));
@@ -182,42 +236,6 @@ impl<'a> Lowering<'a> {
             Stmt::Do(flow, flags, position) => self.turns(flow, *flags, *position),
             other => Err(kept("this statement", other.position())),
         }
-    }
-
-    fn define(&mut self, name: &str, value: &Expr) -> Lowered<Node> {
-        match self.thing(value)? {
-            Thing::Node(node) => {
-                let slot = self.slot();
-                self.bind(name, Binding::Local(slot));
-                Ok(Node::Set(slot, Box::new(node)))
-            }
-            Thing::Object(root, group) => {
-                self.bind(name, Binding::Object(root, group));
-                Ok(Node::UNIT)
-            }
-            Thing::Risk(phase) => {
-                self.bind(name, Binding::Risk(phase));
-                Ok(Node::UNIT)
-            }
-            Thing::List(_) | Thing::Map(_) | Thing::Range(..) => {
-                Err(kept("a collection in a variable; make it a top-level `const`", value.start_position()))
-            }
-        }
-    }
-
-    fn assign(&mut self, target: &Expr, value: &Expr, how: Option<&str>, at: Position) -> Lowered<Node> {
-        let slot = match target {
-            Expr::Variable(variable, ..) => self.binding(&variable.1),
-            _ => None,
-        };
-        let Some(Binding::Local(slot)) = slot else {
-            return Err(kept("this assignment", target.start_position()));
-        };
-        let value = self.node(value)?;
-        let Some(how) = how else { return Ok(Node::Set(slot, Box::new(value))) };
-        let how = arithmetic(how).ok_or_else(|| kept(format!("`{how}=`"), at))?;
-        let sides = Box::new((Node::Local(slot), value));
-        Ok(Node::Set(slot, Box::new(Node::Arithmetic { how, sides, place: place(at) })))
     }
 
     /// An expression that has a value at run time.
@@ -261,29 +279,17 @@ impl<'a> Lowering<'a> {
             }
             Expr::And(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
-                Ok(Thing::Node(Node::And(sides?.into())))
+                Ok(Thing::Node(merge::and(sides?)))
             }
             Expr::Or(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
-                Ok(Thing::Node(super::merge::or(sides?)))
+                Ok(Thing::Node(merge::or(sides?)))
             }
             Expr::Coalesce(sides, _) => {
                 let sides: Lowered<Vec<Node>> = sides.iter().map(|side| self.node(side)).collect();
                 Ok(Thing::Node(Node::Coalesce(sides?.into())))
             }
             other => Err(kept("this expression", other.start_position())),
-        }
-    }
-
-    fn variable(&self, name: &str, at: Position) -> Lowered<Thing> {
-        match self.binding(name) {
-            Some(Binding::Local(slot)) => Ok(Thing::Node(Node::Local(slot))),
-            Some(Binding::Object(root, group)) => Ok(Thing::Object(root, group)),
-            Some(Binding::Risk(phase)) => Ok(Thing::Risk(phase)),
-            None => {
-                let value = self.constant_named(name).and_then(known);
-                value.ok_or_else(|| kept(format!("variable `{name}`"), at))
-            }
         }
     }
 
@@ -295,43 +301,10 @@ impl<'a> Lowering<'a> {
         let map = Box::new(map.ok_or_else(|| kept("a map of other than plain values", at))?);
         Ok(Thing::Node(Node::MapGet { map, key, place: place(at) }))
     }
-
-    /// What `some` and `all` are given: a closure's function, if the expression is one.
-    pub(super) fn closure(&self, expression: &Expr) -> Option<&'a Function> {
-        let pointer = match expression {
-            Expr::DynamicConstant(value, _) => value.read_lock::<FnPtr>()?.fn_name().to_owned(),
-            Expr::Stmt(block) => match block.statements() {
-                [Stmt::Share(_), Stmt::FnCall(call, _)] if call.name == "curry" => match call.args.first()? {
-                    Expr::DynamicConstant(value, _) => value.read_lock::<FnPtr>()?.fn_name().to_owned(),
-                    _ => return None,
-                },
-                _ => return None,
-            },
-            _ => return None,
-        };
-        self.parsed.functions.iter().find(|function| function.name == pointer)
-    }
-
-    /// A closure of one parameter, laid open where it is used: what it captures has the same names here.
-    pub(super) fn inline(&mut self, closure: &Function, at: Position) -> Lowered<(usize, Node)> {
-        let Some((item, captured)) = closure.parameters.split_last() else {
-            return Err(kept("this closure", at));
-        };
-        let is_known = |name: &str| self.binding(name).is_some() || self.constant_named(name).is_some();
-        if !captured.iter().all(|name| is_known(name)) {
-            return Err(kept("this closure", at));
-        }
-        let outer = self.names.len();
-        let slot = self.slot();
-        self.bind(item, Binding::Local(slot));
-        let body = self.block(&closure.body)?;
-        self.names.truncate(outer);
-        Ok((slot, body))
-    }
 }
 
 /// What a constant is at load.
-fn known(value: &Dynamic) -> Option<Thing> {
+pub(super) fn known(value: &Dynamic) -> Option<Thing> {
     if let Some(list) = value.read_lock::<rhai::Array>() {
         return Some(Thing::List(list.clone()));
     }
@@ -382,7 +355,7 @@ pub(super) fn arithmetic(symbol: &str) -> Option<Arithmetic> {
 }
 
 pub(super) fn unary(of: Node, how: Unary, at: Position) -> Node {
-    Node::Unary { how, of: Box::new(of), place: place(at) }
+    merge::unary(how, of, place(at))
 }
 
 pub(super) fn place(position: Position) -> Place {

@@ -1,13 +1,13 @@
 //! The program: a tree of nodes that already know where everything is.
 //!
-//! Names are resolved to slots, constant sets to hash sets, constant substrings to one automaton. What remains is
-//! what has to happen for each request.
+//! Names are resolved to slots, constant sets to lookups, constant substrings to searches that tests share. What
+//! remains is what has to happen for each request. Nodes are small, so that many of them fit into the cache.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use aho_corasick::AhoCorasick;
-
+use super::known::{KnownInts, KnownText, KnownTexts, Prefix};
 use crate::actions::{Say, Verb};
+use crate::signals::Kind;
 
 /// Where in the script something stands, for errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,13 +116,73 @@ pub(super) struct Switch {
     pub(super) default: Option<usize>,
 }
 
+/// What is read from a request, at most once per call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The value of the need in this slot, of this type.
+    Need(usize, Kind),
+    /// Another source, a text, in small letters.
+    Lower(usize),
+}
+
+/// A value that is asked about. What is read most often is read on the spot.
+#[derive(Debug)]
+pub(super) enum Operand {
+    Signal(usize),
+    Local(usize),
+    Node(Box<Node>),
+}
+
+/// A condition and what follows.
+#[derive(Debug)]
+pub(super) struct If {
+    pub(super) condition: Node,
+    pub(super) then: Node,
+    pub(super) otherwise: Node,
+}
+
+/// `text.contains` of any of these constants of a search.
+#[derive(Debug)]
+pub(super) struct FindAny {
+    pub(super) text: Operand,
+    pub(super) search: usize,
+    pub(super) needles: Box<[usize]>,
+    pub(super) place: Place,
+}
+
+/// For a constant list and a closure of one parameter: whether it holds for some, or for all.
+#[derive(Debug)]
+pub(super) struct Holds {
+    pub(super) items: Box<[Constant]>,
+    pub(super) local: usize,
+    pub(super) body: Node,
+    pub(super) for_all: bool,
+}
+
+/// `for`.
+#[derive(Debug)]
+pub(super) struct For {
+    pub(super) item: usize,
+    pub(super) counter: Option<usize>,
+    pub(super) items: Items,
+    pub(super) body: Node,
+    pub(super) place: Place,
+}
+
+/// A call of a function of the script that the interpreter runs; arguments and result are plain values.
+#[derive(Debug)]
+pub(super) struct Interpreted {
+    pub(super) function: Box<str>,
+    pub(super) args: Box<[Node]>,
+}
+
 /// One node. Its value is that of the expression or statement it was made from.
 #[derive(Debug)]
 #[expect(clippy::box_collection, reason = "nodes stay small, so that more of them fit into the cache")]
 pub(super) enum Node {
     Constant(Constant),
     Local(usize),
-    /// The value of the need in this slot.
+    /// The value of a source.
     Signal(usize),
     /// The same for a signal of the response.
     Response(usize),
@@ -141,28 +201,33 @@ pub(super) enum Node {
     },
     /// A text equals a constant.
     TextIs {
-        text: Box<Node>,
-        is: Box<str>,
+        text: Operand,
+        is: Box<KnownText>,
         negated: bool,
     },
     /// An integer or float compares with a constant integer.
     IntCompares {
         how: Comparison,
-        number: Box<Node>,
+        number: Operand,
         with: i64,
     },
+    /// A float or integer compares with a constant float.
+    FloatCompares {
+        how: Comparison,
+        number: Operand,
+        with: f64,
+    },
     InTexts {
-        item: Box<Node>,
-        set: Box<HashSet<Box<str>, foldhash::fast::FixedState>>,
+        item: Operand,
+        set: Box<KnownTexts>,
     },
     InInts {
-        item: Box<Node>,
-        set: Box<HashSet<i64, foldhash::fast::FixedState>>,
+        item: Operand,
+        set: Box<KnownInts>,
     },
     InRange {
-        item: Box<Node>,
-        from: i64,
-        to: i64,
+        item: Operand,
+        range: Box<(i64, i64)>,
         inclusive: bool,
     },
     InText {
@@ -170,12 +235,20 @@ pub(super) enum Node {
         sides: Box<(Node, Node)>,
         place: Place,
     },
-    /// A text contains any of many constants, found in one pass.
-    ContainsAny {
-        text: Box<Node>,
-        any: Box<AhoCorasick>,
+    /// A text starts with a constant.
+    Starts {
+        text: Operand,
+        with: Box<Prefix>,
         place: Place,
     },
+    /// A text contains a constant, one of those that a search is for.
+    Find {
+        text: Operand,
+        search: u32,
+        needle: u32,
+        place: Place,
+    },
+    FindAny(Box<FindAny>),
     Arithmetic {
         how: Arithmetic,
         sides: Box<(Node, Node)>,
@@ -183,7 +256,7 @@ pub(super) enum Node {
     },
     Unary {
         how: Unary,
-        of: Box<Node>,
+        of: Operand,
         place: Place,
     },
     Function {
@@ -199,33 +272,17 @@ pub(super) enum Node {
         place: Place,
     },
     Coalesce(Box<[Node]>),
-    /// For a constant list and a closure of one parameter: whether it holds for some, or for all.
-    Holds {
-        items: Box<[Constant]>,
-        local: usize,
-        body: Box<Node>,
-        for_all: bool,
-    },
+    Holds(Box<Holds>),
     Block(Box<[Node]>),
     Set(usize, Box<Node>),
-    If {
-        condition: Box<Node>,
-        then: Box<Node>,
-        otherwise: Box<Node>,
-    },
+    If(Box<If>),
     Switch(Box<Switch>),
     While {
         condition: Option<Box<Node>>,
         body: Box<Node>,
         place: Place,
     },
-    For {
-        item: usize,
-        counter: Option<usize>,
-        items: Items,
-        body: Box<Node>,
-        place: Place,
-    },
+    For(Box<For>),
     /// The body, then the condition; `until` turns it around.
     Do {
         parts: Box<(Node, Node)>,
@@ -241,11 +298,7 @@ pub(super) enum Node {
         args: Box<[(usize, Node)]>,
         place: Place,
     },
-    /// A function of the script that the interpreter runs; arguments and result are plain values.
-    Interpreted {
-        function: Box<str>,
-        args: Box<[Node]>,
-    },
+    Interpreted(Box<Interpreted>),
     /// A verb whose arguments are all known at load.
     SayConstant {
         say: Box<Say>,
@@ -265,6 +318,16 @@ pub(super) struct Body {
     pub(super) node: Node,
 }
 
+impl From<Node> for Operand {
+    fn from(node: Node) -> Self {
+        match node {
+            Node::Signal(source) => Self::Signal(source),
+            Node::Local(slot) => Self::Local(slot),
+            other => Self::Node(Box::new(other)),
+        }
+    }
+}
+
 impl Node {
     pub(super) const UNIT: Self = Self::Constant(Constant::Unit);
 
@@ -273,5 +336,15 @@ impl Node {
             Self::Constant(constant) => Some(constant),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_nodes_fit_into_a_line_of_the_cache() {
+        assert!(size_of::<Node>() <= 32, "{}", size_of::<Node>());
     }
 }

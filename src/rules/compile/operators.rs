@@ -9,15 +9,15 @@ use super::run::Val;
 /// Compares two values. Values of types that cannot be compared are unequal, and neither is less.
 pub(super) fn compare(how: Comparison, left: Val<'_>, right: Val<'_>) -> bool {
     match (left, right) {
-        (Val::Int(left), Val::Int(right)) => order(how, left.cmp(&right)),
-        (Val::Text(left), Val::Text(right)) => order(how, left.cmp(right)),
+        (Val::Int(left), Val::Int(right)) => how.holds(left.cmp(&right)),
+        (Val::Text(left), Val::Text(right)) => how.holds(left.cmp(right)),
         (Val::Float(left), Val::Float(right)) => floats(how, left, right),
         (Val::Int(left), Val::Float(right)) => floats(how, left as f64, right),
         (Val::Float(left), Val::Int(right)) => floats(how, left, right as f64),
         (Val::Bool(left), Val::Bool(right)) => match how {
             Comparison::Equal => left == right,
             Comparison::NotEqual => left != right,
-            how => order(how, left.cmp(&right)),
+            how => how.holds(left.cmp(&right)),
         },
         (Val::Unit, Val::Unit) => how == Comparison::Equal,
         (Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) | Val::Text(_), _) => {
@@ -26,19 +26,19 @@ pub(super) fn compare(how: Comparison, left: Val<'_>, right: Val<'_>) -> bool {
     }
 }
 
-pub(super) fn order(how: Comparison, ordering: Ordering) -> bool {
-    match how {
-        Comparison::Equal => ordering.is_eq(),
-        Comparison::NotEqual => ordering.is_ne(),
-        Comparison::Less => ordering.is_lt(),
-        Comparison::LessOrEqual => ordering.is_le(),
-        Comparison::Greater => ordering.is_gt(),
-        Comparison::GreaterOrEqual => ordering.is_ge(),
-    }
-}
-
 /// The language compares floats within the precision of the larger one, so that `0.1 + 0.2 == 0.3`.
 pub(super) fn floats(how: Comparison, x: f64, y: f64) -> bool {
+    floats_apart(how, x, y).unwrap_or_else(|| close_floats(how, x, y))
+}
+
+/// Numbers that are clearly apart compare as they are, which spares the division. None that is not finite is.
+#[inline]
+pub(super) fn floats_apart(how: Comparison, x: f64, y: f64) -> Option<bool> {
+    let apart = (x - y).abs() > 4.0 * f64::EPSILON * x.abs().max(y.abs()).max(1.0);
+    apart.then(|| how.holds(if x < y { Ordering::Less } else { Ordering::Greater }))
+}
+
+fn close_floats(how: Comparison, x: f64, y: f64) -> bool {
     let scale = if x * y == 0.0 { 1.0 } else { x.abs().max(y.abs()) };
     if scale == 0.0 {
         // What is no number, beside 0: the language takes them for equal.
@@ -219,6 +219,23 @@ pub(super) fn not_boolean(found: Val<'_>) -> String {
     format!("data type incorrect: {} (expecting bool)", found.type_name())
 }
 
+impl Comparison {
+    /// Whether things in that order compare so.
+    #[inline]
+    pub(super) const fn holds(self, ordering: Ordering) -> bool {
+        // A bit each for less, equal and greater.
+        let accepted = match self {
+            Self::Equal => 0b010,
+            Self::NotEqual => 0b101,
+            Self::Less => 0b001,
+            Self::LessOrEqual => 0b011,
+            Self::Greater => 0b100,
+            Self::GreaterOrEqual => 0b110,
+        };
+        (accepted >> (ordering as i8 + 1)) & 1 == 1
+    }
+}
+
 impl Arithmetic {
     pub(super) const fn symbol(self) -> &'static str {
         match self {
@@ -271,5 +288,46 @@ impl Function {
             Self::Min => "min",
             Self::Max => "max",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: [Comparison; 6] = [
+        Comparison::Equal,
+        Comparison::NotEqual,
+        Comparison::Less,
+        Comparison::LessOrEqual,
+        Comparison::Greater,
+        Comparison::GreaterOrEqual,
+    ];
+
+    fn is_short_cut_right(x: f64, y: f64) -> bool {
+        ALL.into_iter().all(|how| floats(how, x, y) == close_floats(how, x, y))
+    }
+
+    proptest! {
+        #[test]
+        fn floats_that_are_apart_compare_as_the_language_says(x in proptest::num::f64::ANY, y in proptest::num::f64::ANY) {
+            prop_assert!(is_short_cut_right(x, y), "{x:?} {y:?}");
+        }
+
+        #[test]
+        fn so_do_floats_that_are_close(x in proptest::num::f64::ANY, steps in -40_i64..40) {
+            let y = f64::from_bits(x.to_bits().wrapping_add_signed(steps));
+            prop_assert!(is_short_cut_right(x, y), "{x:?} {y:?}");
+            prop_assert!(is_short_cut_right(y, x), "{y:?} {x:?}");
+        }
+    }
+
+    #[test]
+    fn so_do_the_floats_at_the_edges() {
+        let tiny = [0.0, -0.0, f64::MIN_POSITIVE, f64::EPSILON, 4.0 * f64::EPSILON, 1.0, 1e-300, 5e-324];
+        let edges = [f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -1.0, 1e300];
+        let all = || tiny.into_iter().chain(edges);
+        assert!(all().all(|x| all().all(|y| is_short_cut_right(x, y))));
     }
 }

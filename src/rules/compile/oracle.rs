@@ -3,6 +3,8 @@
 //! A program is made of random choices, and so are requests: what fails is shrunk to few choices and shown as text. The
 //! slow profile makes many more of them, and other ones in each run.
 
+mod conditions;
+mod random;
 mod writer;
 
 use std::cell::Cell;
@@ -16,7 +18,8 @@ use crate::decision::{Evaluation, Spoken};
 use crate::rules::sandbox::Bounds;
 use crate::rules::{Policy, Script, Terms, Way};
 use crate::signals::Vocabulary;
-use writer::{INTS, Random, TEXTS, Writer};
+use random::{INTS, Random, TEXTS};
+use writer::Writer;
 
 const REQUESTS: usize = 4;
 
@@ -111,7 +114,8 @@ fn one_program(choices: Vec<u16>, requests: Vec<Vec<u16>>, tally: &Tally) -> Res
 /// The same says; or the same error at the same place.
 fn same(compiled: &Evaluation, interpreted: &Evaluation) -> bool {
     let (left, right) = (compiled.outcomes(), interpreted.outcomes());
-    left.len() == right.len()
+    let as_many = left.len() == right.len() && compiled.asked() == interpreted.asked();
+    as_many
         && left.iter().zip(right).all(|(left, right)| match (&left.spoken, &right.spoken) {
             (Spoken::Whole(left), Spoken::Whole(right)) => {
                 left == right || format!("{left:?}") == format!("{right:?}")

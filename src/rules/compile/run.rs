@@ -1,15 +1,16 @@
 //! Running a program: each node to its value, with the meaning that the interpreter gives it.
 //!
 //! Texts are borrowed from the request, from the program, or from an arena that is emptied after each call, so a
-//! judgement that hits nothing allocates nothing. A condition goes through [`Frame::test`], which never makes a
-//! value of it.
+//! judgement that hits nothing allocates nothing. Each signal is read when it is first asked about. A condition goes
+//! through [`Frame::test`], a statement through [`Frame::run`]: neither makes a value.
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
-use super::node::{Arithmetic, Body, Comparison, Constant, Function, Node, Place, TextTest, Unary};
-use super::operators;
+use super::node::{Arithmetic, Constant, Function, If, Node, Operand, Place, Source, Unary};
+use super::search::Finding;
 pub(super) use super::value::Val;
+use super::{Program, operators};
 use crate::actions::{Say, Verb};
 use crate::decision::ScriptError;
 use crate::rules::sandbox::{Bounds, Interpreter};
@@ -30,89 +31,116 @@ pub(super) enum Halt {
 
 /// What a script sees of the world, and what it has said.
 pub(super) struct Frame<'e> {
-    pub(super) functions: &'e [Body],
-    pub(super) request: &'e RequestContext,
+    pub(super) program: &'e Program,
+    pub(super) request: &'e RequestContext<'e>,
     /// In `assess`, where there is none yet, the request's once more: nothing reads it.
-    pub(super) response: &'e RequestContext,
+    pub(super) response: &'e RequestContext<'e>,
     pub(super) counters: &'e [String],
     pub(super) bounds: &'e Bounds,
     pub(super) interpreter: &'e Interpreter<'e>,
     pub(super) arena: &'e Bump,
+    /// What each source of the program has read.
+    pub(super) signals: &'e mut [Option<Val<'e>>],
+    /// What each search of the program has found.
+    pub(super) findings: &'e mut [Finding<'e>],
     pub(super) locals: ArenaVec<'e, Val<'e>>,
     pub(super) base: usize,
     pub(super) depth: usize,
     pub(super) operations: u64,
     pub(super) returned: Val<'e>,
-    pub(super) said: Vec<Say>,
-    pub(super) error: Option<ScriptError>,
+    pub(super) said: &'e mut Vec<Say>,
+    pub(super) error: Option<Box<ScriptError>>,
 }
 
 pub(super) type Found<T> = Result<T, Halt>;
 
 impl<'e> Frame<'e> {
-    /// Whether a condition holds.
-    #[expect(clippy::too_many_lines, reason = "one arm for each kind of condition")]
-    pub(super) fn test(&mut self, node: &'e Node) -> Found<bool> {
+    /// The value of a source, read at most once.
+    #[inline]
+    pub(super) fn signal(&mut self, source: usize) -> Val<'e> {
+        match self.signals.get(source) {
+            Some(Some(value)) => *value,
+            Some(None) | None => self.read(source),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read(&mut self, source: usize) -> Val<'e> {
+        let value = match self.program.sources.get(source) {
+            Some(Source::Need(slot, _)) => self.request.values().get(*slot).map_or(Val::Unit, Val::of),
+            Some(Source::Lower(of)) => match self.signal(*of) {
+                Val::Text(text) => Val::Text(self.lower(text)),
+                // Only texts have such a source.
+                other => other,
+            },
+            None => Val::Unit,
+        };
+        if let Some(read) = self.signals.get_mut(source) {
+            *read = Some(value);
+        }
+        value
+    }
+
+    #[inline]
+    fn local(&self, slot: usize) -> Val<'e> {
+        self.locals.get(self.base + slot).copied().unwrap_or(Val::Unit)
+    }
+
+    /// The value of an operand, if it was read already.
+    #[inline]
+    pub(super) fn peek(&self, operand: &Operand) -> Option<&Val<'e>> {
+        match operand {
+            Operand::Signal(source) => self.signals.get(*source)?.as_ref(),
+            Operand::Local(slot) => self.locals.get(self.base + slot),
+            Operand::Node(_) => None,
+        }
+    }
+
+    /// The value of an operand. Most are signals and variables.
+    #[inline]
+    pub(super) fn operand(&mut self, operand: &'e Operand) -> Found<Val<'e>> {
+        match operand {
+            Operand::Signal(source) => Ok(self.signal(*source)),
+            Operand::Local(slot) => Ok(self.local(*slot)),
+            Operand::Node(node) => self.eval(node),
+        }
+    }
+
+    /// The value of a node. Most are known without a further look.
+    #[inline]
+    pub(super) fn value(&mut self, node: &'e Node) -> Found<Val<'e>> {
         match node {
-            Node::Constant(Constant::Bool(value)) => Ok(*value),
-            Node::Not(of) => Ok(!self.test(of)?),
-            Node::And(all) => {
-                for one in all {
-                    if !self.test(one)? {
-                        return Ok(false);
+            Node::Constant(constant) => Ok(constant.value()),
+            Node::Signal(source) => Ok(self.signal(*source)),
+            Node::Local(slot) => Ok(self.local(*slot)),
+            other => self.eval(other),
+        }
+    }
+
+    /// Runs a statement whose value nobody wants.
+    pub(super) fn run(&mut self, node: &'e Node) -> Found<()> {
+        match node {
+            Node::If(of) => self.branch(of),
+            Node::Block(nodes) => {
+                for node in nodes {
+                    match node {
+                        Node::If(of) => self.branch(of)?,
+                        other => self.run(other)?,
                     }
                 }
-                Ok(true)
+                Ok(())
             }
-            Node::Or(any) => {
-                for one in any {
-                    if self.test(one)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            Node::TextIs { text, is, negated } => {
-                let equal = matches!(self.eval(text)?, Val::Text(text) if *text == **is);
-                Ok(equal != *negated)
-            }
-            Node::IntCompares { how, number, with } => {
-                let left = self.eval(number)?;
-                Ok(match left {
-                    Val::Int(left) => operators::order(*how, left.cmp(with)),
-                    left => operators::compare(*how, left, Val::Int(*with)),
-                })
-            }
-            Node::Compare { how, sides } => {
-                let (left, right) = (self.eval(&sides.0)?, self.eval(&sides.1)?);
-                Ok(operators::compare(*how, left, right))
-            }
-            Node::InTexts { item, set } => {
-                Ok(matches!(self.eval(item)?, Val::Text(text) if set.contains(text)))
-            }
-            Node::InInts { item, set } => Ok(match self.eval(item)? {
-                Val::Int(number) => set.contains(&number),
-                // A float is in a list of integers if it equals one of them.
-                Val::Float(number) => {
-                    set.iter().any(|known| operators::floats(Comparison::Equal, *known as f64, number))
-                }
-                Val::Unit | Val::Bool(_) | Val::Text(_) => false,
-            }),
-            Node::InRange { item, from, to, inclusive } => Ok(match self.eval(item)? {
-                Val::Int(number) => *from <= number && (number < *to || (*inclusive && number == *to)),
-                Val::Unit | Val::Bool(_) | Val::Float(_) | Val::Text(_) => false,
-            }),
-            Node::InText { test, sides, place } => self.in_text(*test, sides, *place),
-            Node::ContainsAny { text, any, place } => match self.eval(text)? {
-                Val::Text(text) => Ok(any.is_match(text)),
-                other => self.no_function("contains", &[other, Val::Text("")], *place),
-            },
-            Node::Holds { items, local, body, for_all } => self.holds(items, *local, body, *for_all),
-            other => match self.eval(other)? {
-                Val::Bool(value) => Ok(value),
-                // The check at load has seen to it that conditions are boolean, as far as it can be known.
-                found => self.fail(operators::not_boolean(found), Place::default()),
-            },
+            Node::Constant(_) => Ok(()),
+            other => self.eval(other).map(drop),
+        }
+    }
+
+    #[inline]
+    fn branch(&mut self, of: &'e If) -> Found<()> {
+        match if self.test(&of.condition)? { &of.then } else { &of.otherwise } {
+            Node::Constant(_) => Ok(()),
+            next => self.run(next),
         }
     }
 
@@ -121,9 +149,9 @@ impl<'e> Frame<'e> {
     pub(super) fn eval(&mut self, node: &'e Node) -> Found<Val<'e>> {
         match node {
             Node::Constant(constant) => Ok(constant.value()),
-            Node::Local(slot) => Ok(self.locals.get(self.base + slot).copied().unwrap_or(Val::Unit)),
-            Node::Signal(slot) => Ok(self.request.slot(*slot).map_or(Val::Unit, Val::of)),
-            Node::Response(slot) => Ok(self.response.slot(*slot).map_or(Val::Unit, Val::of)),
+            Node::Local(slot) => Ok(self.local(*slot)),
+            Node::Signal(source) => Ok(self.signal(*source)),
+            Node::Response(slot) => Ok(self.response.values().get(*slot).map_or(Val::Unit, Val::of)),
             Node::Named { signal, lower, name } => self.named(*signal, *lower, name),
             Node::Not(_)
             | Node::And(_)
@@ -131,15 +159,18 @@ impl<'e> Frame<'e> {
             | Node::Compare { .. }
             | Node::TextIs { .. }
             | Node::IntCompares { .. }
+            | Node::FloatCompares { .. }
             | Node::InTexts { .. }
             | Node::InInts { .. }
             | Node::InRange { .. }
             | Node::InText { .. }
-            | Node::ContainsAny { .. }
-            | Node::Holds { .. } => self.test(node).map(Val::Bool),
+            | Node::Starts { .. }
+            | Node::Find { .. }
+            | Node::FindAny(_)
+            | Node::Holds(_) => self.test(node).map(Val::Bool),
             Node::Arithmetic { how, sides, place } => self.arithmetic(*how, sides, *place),
             Node::Unary { how, of, place } => {
-                let of = self.eval(of)?;
+                let of = self.operand(of)?;
                 self.unary(*how, of, *place)
             }
             Node::Function { how, of, place } => self.function(*how, of, *place),
@@ -152,23 +183,16 @@ impl<'e> Frame<'e> {
             Node::Block(nodes) => self.block(nodes),
             Node::Set(slot, value) => {
                 let value = self.eval(value)?;
-                if let Some(local) = self.locals.get_mut(self.base + slot) {
-                    *local = value;
-                }
+                self.set(*slot, value);
                 Ok(Val::Unit)
             }
-            Node::If { condition, then, otherwise } => {
-                if self.test(condition)? {
-                    self.eval(then)
-                } else {
-                    self.eval(otherwise)
-                }
+            Node::If(of) => {
+                let next = if self.test(&of.condition)? { &of.then } else { &of.otherwise };
+                self.eval(next)
             }
             Node::Switch(switch) => self.switch(switch),
             Node::While { condition, body, place } => self.repeat(condition.as_deref(), body, *place),
-            Node::For { item, counter, items, body, place } => {
-                self.each(*item, *counter, items, body, *place)
-            }
+            Node::For(of) => self.each(of),
             Node::Do { parts, until, place } => self.turns(parts, *until, *place),
             Node::Throw(value, place) => self.throw(value, *place),
             Node::Return(value) => {
@@ -181,18 +205,18 @@ impl<'e> Frame<'e> {
             Node::Break => Err(Halt::Break),
             Node::Continue => Err(Halt::Continue),
             Node::Call { function, args, place } => self.call(*function, args, *place),
-            Node::Interpreted { function, args } => self.interpret(function, args),
+            Node::Interpreted(of) => self.interpret(of),
             Node::SayConstant { say, place } => self.heard(Ok((**say).clone()), *place),
             Node::Say { verb, args, place } => self.say(verb, args, *place),
         }
     }
 
     fn block(&mut self, nodes: &'e [Node]) -> Found<Val<'e>> {
-        let mut last = Val::Unit;
-        for node in nodes {
-            last = self.eval(node)?;
+        let Some((last, others)) = nodes.split_last() else { return Ok(Val::Unit) };
+        for node in others {
+            self.run(node)?;
         }
-        Ok(last)
+        self.eval(last)
     }
 
     fn named(&mut self, signal: usize, lower: bool, name: &'e Node) -> Found<Val<'e>> {
@@ -213,35 +237,8 @@ impl<'e> Frame<'e> {
         }
     }
 
-    fn in_text(&mut self, test: TextTest, sides: &'e (Node, Node), place: Place) -> Found<bool> {
-        let (text, part) = (self.eval(&sides.0)?, self.eval(&sides.1)?);
-        let (Val::Text(text), Val::Text(part)) = (text, part) else {
-            return self.no_function(test.name(), &[text, part], place);
-        };
-        Ok(match test {
-            TextTest::Contains => text.contains(part),
-            TextTest::StartsWith => text.starts_with(part),
-            TextTest::EndsWith => text.ends_with(part),
-        })
-    }
-
-    fn holds(&mut self, items: &'e [Constant], local: usize, body: &'e Node, for_all: bool) -> Found<bool> {
-        for item in items {
-            self.work(Place::default())?;
-            self.set(local, item.value());
-            let value = match self.eval(body) {
-                Err(Halt::Return) => self.returned,
-                other => other?,
-            };
-            if (value == Val::Bool(true)) != for_all {
-                return Ok(!for_all);
-            }
-        }
-        Ok(for_all)
-    }
-
     fn arithmetic(&mut self, how: Arithmetic, sides: &'e (Node, Node), place: Place) -> Found<Val<'e>> {
-        let (left, right) = (self.eval(&sides.0)?, self.eval(&sides.1)?);
+        let (left, right) = (self.value(&sides.0)?, self.value(&sides.1)?);
         if let (Arithmetic::Add, Val::Text(_), _) | (Arithmetic::Add, _, Val::Text(_)) = (how, left, right) {
             return self.join(&[left, right]);
         }
@@ -328,12 +325,17 @@ impl<'e> Frame<'e> {
     }
 
     /// Ends the script with an error.
+    #[cold]
+    #[inline(never)]
     pub(super) fn fail<T>(&mut self, message: String, place: Place) -> Found<T> {
-        self.error = Some(ScriptError { message, line: place.line.into(), column: place.column.into() });
+        let (line, column) = (place.line.into(), place.column.into());
+        self.error = Some(Box::new(ScriptError { message, line, column }));
         Err(Halt::Failed)
     }
 
     /// There is no such function for values of these types.
+    #[cold]
+    #[inline(never)]
     pub(super) fn no_function<T>(&mut self, name: &str, of: &[Val<'e>], place: Place) -> Found<T> {
         let types: Vec<&str> = of.iter().map(|value| value.type_name()).collect();
         self.fail(format!("function not found: {name} ({})", types.join(", ")), place)
@@ -347,19 +349,21 @@ impl<'e> Frame<'e> {
         operators::apply(how, &values).map_or_else(|| self.no_function(how.name(), &values, place), Ok)
     }
 
+    fn lower(&self, text: &'e str) -> &'e str {
+        if !text.is_ascii() {
+            return self.arena.alloc_str(&text.to_lowercase());
+        }
+        if !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return text;
+        }
+        let lower = self.arena.alloc_str(text);
+        lower.make_ascii_lowercase();
+        lower
+    }
+
     fn unary(&mut self, how: Unary, of: Val<'e>, place: Place) -> Found<Val<'e>> {
         match (how, of) {
-            (Unary::Lower, Val::Text(text))
-                if text.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) =>
-            {
-                Ok(of)
-            }
-            (Unary::Lower, Val::Text(text)) if text.is_ascii() => {
-                let lower = self.arena.alloc_str(text);
-                lower.make_ascii_lowercase();
-                Ok(Val::Text(lower))
-            }
-            (Unary::Lower, Val::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text.to_lowercase()))),
+            (Unary::Lower, Val::Text(text)) => Ok(Val::Text(self.lower(text))),
             (Unary::Upper, Val::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text.to_uppercase()))),
             (Unary::Text, value) => self.join(&[value]),
             (how, of) => match operators::unary(how, of) {

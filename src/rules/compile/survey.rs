@@ -10,6 +10,7 @@ use rhai::Position;
 use super::Program;
 use super::lower::{Lowering, kept};
 use super::node::Body;
+use super::search::Search;
 use crate::actions::Phase;
 use crate::rules::check::{Checked, Type};
 use crate::rules::parse::{Function, Parsed};
@@ -29,6 +30,8 @@ pub(in crate::rules) struct Compiled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Passed {
     Value,
+    /// A value that is this source.
+    Signal(usize),
     Object(Root, &'static str),
     Risk(Phase),
 }
@@ -91,11 +94,14 @@ fn run(entry: Option<&Entry>) -> Run {
 
 impl Survey<'_> {
     fn entry(&self, function: &Function, passed: &[Passed]) -> Entry {
-        self.lower(function, passed, |number, bodies, instances| {
-            let functions: Option<Box<[Body]>> = bodies.into_iter().collect();
+        self.lower(function, passed, |entry, lowering| {
+            let functions: Option<Box<[Body]>> = lowering.bodies.into_iter().collect();
             let functions = functions.ok_or_else(|| kept("this function", function.position))?;
-            let reached = instances.into_iter().map(|(name, passed)| (name, passed.len())).collect();
-            Ok((Program { functions, entry: number }, reached))
+            let searches = lowering.sought.iter().map(|sought| Search::new(&sought.needles)).collect();
+            let sources = lowering.sources.into();
+            let instances = lowering.instances.into_keys();
+            let reached = instances.map(|(name, passed)| (name, passed.len())).collect();
+            Ok((Program { functions, entry, sources, searches }, reached))
         })
     }
 
@@ -103,12 +109,12 @@ impl Survey<'_> {
         &self,
         function: &Function,
         passed: &[Passed],
-        then: impl FnOnce(usize, Vec<Option<Body>>, Vec<Instance>) -> Result<T, Kept>,
+        then: impl FnOnce(usize, Lowering<'_>) -> Result<T, Kept>,
     ) -> Result<T, Kept> {
         let plain = |name: &str, arity| self.checked.plain.contains(&(name.to_owned(), arity));
         let mut lowering = Lowering::new(self.parsed, self.vocabulary, self.needs, &plain);
         let number = lowering.function(function, passed)?;
-        then(number, lowering.bodies, lowering.instances.into_keys().collect())
+        then(number, lowering)
     }
 
     /// How a function is run that is no entry point.
@@ -124,7 +130,7 @@ impl Survey<'_> {
         let own = calls.find_map(|(_, types)| {
             is_called = true;
             let passed: Vec<Passed> = types.iter().map(|found| passed(*found)).collect();
-            self.lower(function, &passed, |_, _, _| Ok(())).err()
+            self.lower(function, &passed, |_, _| Ok(())).err()
         });
         match own {
             Some(kept) => Run::Interpreted(kept),

@@ -173,3 +173,62 @@ fn loops_with_their_condition_at_the_end_and_throw_mean_the_same() {
         said(&text, json!({ "size": 0, "path": "/a" }), json!({}));
     }
 }
+
+#[test]
+fn a_signal_is_passed_to_an_interpreted_function_among_values() {
+    let text = "fn f(n, path, t) { n + path.split(\"/\").len() + t.len() }\n\
+                fn assess(req, risk) { let p = req.path; risk.add(\"a.b\", f(1, p, \"x\" + req.method)); }";
+    assert_eq!(report(text), ["assess(req, risk): compiled", "f(n, path, t): `split` at 1:29"]);
+    let [assessed, _] = said(text, json!({ "path": "/a/b", "method": "GET" }), json!({}));
+    assert_eq!(assessed.reasons().next().unwrap().points, 8);
+}
+
+#[test]
+fn what_a_function_sought_that_stays_interpreted_is_not_sought_by_others() {
+    let text = "fn f(t) { if t.contains(\"e1\") || t.contains(\"e2\") { t.split(\"/\").len() } else { 7 } }\n\
+                fn g(t) { t.contains(\"b\") || t.contains(\"c\") || t.contains(\"d\") }\n\
+                fn assess(req, risk) { let n = 0; if req.path.contains(\"a\") { n = f(req.path); }\n\
+                if g(req.path) || req.path.contains(\"z\") { n += f(req.path); } risk.add(\"a.b\", n + 1); }";
+    assert_eq!(load(text).rule_sets()[0].compiled.assess.as_ref().unwrap().sought(), [5]);
+    for path in ["/a", "/b", "/e2/z/e1", "/q", "/e1/a/d"] {
+        said(text, json!({ "path": path }), json!({}));
+    }
+}
+
+#[test]
+fn a_function_that_calls_itself_with_small_letters_is_lowered_once_for_them() {
+    let text = "fn f(t, n) { if n == 0 { t.contains(\"a\") } else { f(t.to_lower(), n - 1) } }\n\
+                fn assess(req, risk) { if f(req.path, 3) { risk.block(\"a.b\"); } }";
+    assert_eq!(report(text), ["assess(req, risk): compiled", "f(t, n): compiled"]);
+    for path in ["/A", "/b", "ΑΣ İ A"] {
+        said(text, json!({ "path": path }), json!({}));
+    }
+    for letter in '\0'..=char::MAX {
+        let lower = letter.to_lowercase().to_string();
+        assert_eq!(lower.to_lowercase(), lower);
+    }
+}
+
+#[test]
+fn a_list_of_variables_has_the_values_from_before_what_it_is_asked_for() {
+    for body in [
+        "let x = 1; if (if req.size == 0 { x = 2; 2 } else { 3 }) in [x, 9] { risk.block(\"a.b\"); }",
+        "let x = 1; if (if req.size == 0 { x = 2; 1 } else { 3 }) in [x, 9] { risk.block(\"a.b\"); }",
+    ] {
+        said(&format!("fn assess(req, risk) {{ {body} }}"), json!({ "size": 0 }), json!({}));
+    }
+}
+
+#[test]
+fn observe_searches_requests_and_responses() {
+    let text = "fn assess(req, risk) { if req.path.contains(\"x\") { risk.block(\"a.b\"); } }\n\
+                fn is_tool(t) { t.contains(\"a\") || t.contains(\"b\") || t.contains(\"c\") }\n\
+                fn observe(req, res, risk) { let s = res.header(\"Server\").to_lower(); let p = req.path.to_lower();\n\
+                if is_tool(s) { risk.count(\"hits\"); } if is_tool(p) || p.contains(\"z\") { risk.count(\"hits\"); }\n\
+                if [\"q\", \"B\"].some(|x| res.header(\"server\").contains(x)) || p == \"/z\" { risk.count(\"hits\"); } }";
+    for (path, server, counted) in [("/A", "B", 3), ("/Z", "", 2), ("/", "q", 1), ("/x", "n", 0)] {
+        let [_, observed] = said(text, json!({ "path": path }), json!({ "header(server)": server }));
+        assert_eq!(observed.said(crate::decision::Mode::Enforce).count(), counted, "{path} {server}");
+        assert_eq!(observed.asked(), 1);
+    }
+}

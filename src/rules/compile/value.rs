@@ -15,7 +15,8 @@ pub(super) enum Val<'e> {
 }
 
 impl<'e> Val<'e> {
-    pub(super) fn of(value: &'e Value) -> Self {
+    #[inline]
+    pub(super) fn of(value: &'e Value<'_>) -> Self {
         match value {
             Value::Bool(value) => Self::Bool(*value),
             Value::Int(value) => Self::Int(*value),
@@ -48,7 +49,20 @@ impl<'e> Val<'e> {
     }
 }
 
+impl From<Val<'_>> for Constant {
+    fn from(value: Val<'_>) -> Self {
+        match value {
+            Val::Unit => Self::Unit,
+            Val::Bool(value) => Self::Bool(value),
+            Val::Int(value) => Self::Int(value),
+            Val::Float(value) => Self::Float(value),
+            Val::Text(text) => Self::Text(text.into()),
+        }
+    }
+}
+
 impl Constant {
+    #[inline]
     pub(super) fn value(&self) -> Val<'_> {
         match self {
             Self::Unit => Val::Unit,

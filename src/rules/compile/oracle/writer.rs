@@ -1,39 +1,18 @@
 //! Random programs of the covered language, in which every type fits.
 
-/// Choices made beforehand. After the last one always the first of what there is to choose is taken, which is the
-/// simplest, so that fewer and smaller choices make a simpler program.
-pub(super) struct Random(std::vec::IntoIter<u16>);
-
-impl Random {
-    pub(super) fn new(choices: Vec<u16>) -> Self {
-        Self(choices.into_iter())
-    }
-
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        u64::from(self.0.next().unwrap_or(0)) % end
-    }
-
-    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
-
-pub(super) const TEXTS: [&str; 12] =
-    ["", "a", "GET", "POST", "/login", "/admin/x", "curl/8", "Mozilla/5.0 ÄÖ", "DE", "KP", "x", "login"];
-pub(super) const INTS: [i64; 10] = [0, 1, -1, 2, 7, 40, 100, 1 << 20, i64::MAX, i64::MIN + 1];
-const FLOATS: [&str; 6] = ["0.0", "1.5", "-2.25", "1000.0", "0.1", "3.0"];
+use super::random::{FLOATS, INTS, Random, TEXTS};
 
 /// Writes random programs of the covered language, in which every type fits.
 pub(super) struct Writer {
-    random: Random,
-    ints: Vec<String>,
-    floats: Vec<String>,
-    texts: Vec<String>,
-    bools: Vec<String>,
+    pub(super) random: Random,
+    pub(super) ints: Vec<String>,
+    pub(super) floats: Vec<String>,
+    pub(super) texts: Vec<String>,
+    pub(super) bools: Vec<String>,
     names: usize,
     in_loop: bool,
     in_helper: bool,
-    in_observe: bool,
+    pub(super) in_observe: bool,
 }
 
 impl Writer {
@@ -72,7 +51,7 @@ impl Writer {
         }
     }
 
-    fn name(&mut self) -> String {
+    pub(super) fn name(&mut self) -> String {
         self.names += 1;
         format!("v{}", self.names)
     }
@@ -225,7 +204,7 @@ impl Writer {
         }
     }
 
-    fn int(&mut self, depth: u32) -> String {
+    pub(super) fn int(&mut self, depth: u32) -> String {
         if depth == 0 || self.random.below(3) == 0 {
             if !self.ints.is_empty() && self.random.below(2) == 0 {
                 let at = self.random.below(self.ints.len() as u64) as usize;
@@ -263,7 +242,7 @@ impl Writer {
         }
     }
 
-    fn float(&mut self, depth: u32) -> String {
+    pub(super) fn float(&mut self, depth: u32) -> String {
         if depth == 0 || self.random.below(3) == 0 {
             if !self.floats.is_empty() && self.random.below(2) == 0 {
                 let at = self.random.below(self.floats.len() as u64) as usize;
@@ -293,7 +272,7 @@ impl Writer {
         }
     }
 
-    fn text(&mut self, depth: u32) -> String {
+    pub(super) fn text(&mut self, depth: u32) -> String {
         if depth == 0 || self.random.below(3) == 0 {
             if !self.texts.is_empty() && self.random.below(2) == 0 {
                 let at = self.random.below(self.texts.len() as u64) as usize;
@@ -329,43 +308,6 @@ impl Writer {
             4 => format!("({inner} + {})", self.int(depth - 1)),
             5 => format!("`<${{{}}}|${{{}}}>`", inner, self.float(depth - 1)),
             _ => format!("`${{{}}}`", self.bool(depth - 1)),
-        }
-    }
-
-    fn bool(&mut self, depth: u32) -> String {
-        if depth == 0 {
-            if !self.bools.is_empty() && self.random.below(2) == 0 {
-                let at = self.random.below(self.bools.len() as u64) as usize;
-                return self.bools[at].clone();
-            }
-            let mut signals = vec!["req.client.listed(\"blocklist\")", "req.has_header(\"accept\")"];
-            signals.extend(if self.in_observe { ["res.from_origin"].as_slice() } else { &[] });
-            return self.random.pick(&signals).to_owned();
-        }
-        let how = self.random.pick(&["==", "!=", "<", "<=", ">", ">="]);
-        match self.random.below(16) {
-            14 => format!("({} in [{}, {}])", self.int(depth - 1), self.int(0), self.int(0)),
-            15 => format!("({} in [req.path, {}])", self.text(depth - 1), self.text(0)),
-            0 => format!("({} {how} {})", self.int(depth - 1), self.int(depth - 1)),
-            1 => format!("({} {how} {})", self.float(depth - 1), self.int(depth - 1)),
-            2 => format!("({} {how} {})", self.text(depth - 1), self.text(depth - 1)),
-            3 => format!("({} && {})", self.bool(depth - 1), self.bool(depth - 1)),
-            4 => format!("({} || {})", self.bool(depth - 1), self.bool(depth - 1)),
-            5 => format!("!{}", self.bool(depth - 1)),
-            6 => format!("{}.contains({})", self.text(depth - 1), self.text(0)),
-            7 => format!("{}.starts_with({})", self.text(depth - 1), self.text(0)),
-            8 => format!("({} in [\"GET\", \"KP\", \"x\"])", self.text(depth - 1)),
-            9 => format!("({} in [1, 7, 40])", self.int(depth - 1)),
-            10 => format!("({} in 1..40)", self.int(depth - 1)),
-            11 => {
-                let text = self.text(0);
-                format!("({text}.contains(\"cu\") || {text}.contains(\"log\") || {text}.contains(\"5.0\"))")
-            }
-            12 => {
-                let (name, text) = (self.name(), self.text(1));
-                format!("TOOLS.some(|{name}| {text}.contains({name}))")
-            }
-            _ => format!("{}.is_empty()", self.text(depth - 1)),
         }
     }
 }
