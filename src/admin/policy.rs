@@ -26,11 +26,15 @@ impl Endpoint for Policy {
         let script = |rule_set: &RuleSet| {
             let hits =
                 rule_set.reasons().map(|reason| (reason.to_owned(), admin.metrics.hits(reason).into()));
+            let interpreted = rule_set.interpreted().map(|(function, kept)| {
+                json!({ "function": function, "construct": kept.construct, "line": kept.line, "column": kept.column })
+            });
             json!({
                 "name": rule_set.name(),
                 "path": rule_set.path(),
                 "mode": rule_set.mode(),
-                "functions": rule_set.functions(),
+                "functions": rule_set.functions().iter().map(|function| &function.signature).collect::<Vec<_>>(),
+                "interpreted": interpreted.collect::<Vec<_>>(),
                 "hits": Value::Object(hits.collect()),
             })
         };

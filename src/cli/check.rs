@@ -97,6 +97,9 @@ impl Checked {
         let mut line = |name: &str, items: String| text.push_str(&format!("  {name:<width$}  {items}\n"));
         for rule_set in policy.rule_sets() {
             line(rule_set.name(), list(functions(rule_set), indent));
+            for (function, kept) in rule_set.interpreted() {
+                line("", format!("interpreted: {function}, because of {kept}"));
+            }
             let reasons: Vec<String> = rule_set.reasons().map(str::to_owned).collect();
             if !reasons.is_empty() {
                 line("", format!("reasons: {}", list(reasons, indent + "reasons: ".len())));
@@ -258,9 +261,8 @@ fn functions(rule_set: &RuleSet) -> Vec<String> {
         Mode::Observe => Some("observed only".to_owned()),
         Mode::Enforce => None,
     };
-    let kept = rule_set.kept();
-    let kept = kept.map(|(what, line, column)| format!("interpreted, because of {what} at {line}:{column}"));
-    rule_set.functions().iter().cloned().chain(observed).chain(kept).collect()
+    let signatures = rule_set.functions().iter().map(|function| function.signature.clone());
+    signatures.chain(observed).collect()
 }
 
 fn memory_of_list(list: &crate::snapshot::NamedList) -> String {

@@ -11,6 +11,7 @@ mod compile;
 pub mod functions;
 mod parse;
 pub mod reference;
+mod report;
 pub mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -23,15 +24,16 @@ use std::sync::Arc;
 use rhai::{AST, Engine};
 
 use crate::actions::{Phase, Say};
-use crate::decision::{Evaluation, Mode, Spoken};
+use crate::decision::{Evaluation, Mode, ScriptError, Spoken};
 use crate::facts::problem::{Problem, nearest};
 use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
 use crate::traffic::Per;
 use bindings::{Bindings, Voice};
 use check::Checked;
-use compile::{Kept, Program};
+use compile::{Compiled, Occasion, Program};
 use parse::Parsed;
-use sandbox::{Bounds, Library};
+pub use report::{FunctionReport, Kept, Run};
+use sandbox::{Bounds, Interpreter, Library};
 
 /// One script as its author wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl<'a> Asked<'a> {
 /// How a script is run. Both ways mean the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Compiled, where the script could be.
+    /// Compiled, where a function could be.
     Compiled,
     /// By the interpreter: slower, and the oracle of what is right.
     Interpreted,
@@ -103,9 +105,8 @@ pub struct RuleSet {
     mode: Mode,
     engine: Engine,
     ast: AST,
-    program: Result<Program, Kept>,
+    compiled: Compiled,
     observes: bool,
-    functions: Vec<String>,
     keys: BTreeSet<Key>,
     reasons: BTreeSet<String>,
     throttles: BTreeSet<(String, Per)>,
@@ -137,7 +138,9 @@ impl Policy {
         }
         let needs = |root| Arc::new(Needs::new(terms.vocabulary, root, keys.iter().cloned()));
         let (needs, response_needs) = (needs(Root::Request), needs(Root::Response));
-        let rule_set = |(engine, parsed, checked)| RuleSet::new(engine, parsed, checked, terms, &needs);
+        let rule_set = |(engine, parsed, checked)| {
+            RuleSet::new(engine, parsed, checked, terms, [&needs, &response_needs])
+        };
         let rule_sets: Vec<RuleSet> = loaded.into_iter().map(rule_set).collect();
         let observers = || rule_sets.iter().filter(|rule_set| rule_set.observes);
         let read = observers().flat_map(|rule_set| &rule_set.keys).collect();
@@ -196,11 +199,17 @@ impl Policy {
 
     /// Shows the response to every rule set that observes. Only counting comes out of it.
     pub fn observe(&self, context: &RequestContext<'_>, facts: &Facts<'_>) -> Evaluation {
-        let response = self.response_needs.read(facts);
-        let (context, response) = (Asked::new(context), Asked::new(&response));
+        self.observe_by(Way::Compiled, context, &self.response_needs.read(facts))
+    }
+
+    fn observe_by(&self, way: Way, context: &RequestContext<'_>, answer: &RequestContext<'_>) -> Evaluation {
+        let (request, response) = (Asked::new(context), Asked::new(answer));
         let mut evaluation = Evaluation::default();
         for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
-            evaluation.hear(&rule_set.name, rule_set.mode, rule_set.observe(self, &context, &response));
+            match rule_set.observe(self, way, &request, &response) {
+                Some(spoken) => evaluation.hear(&rule_set.name, rule_set.mode, spoken),
+                None => evaluation.pass(),
+            }
         }
         evaluation
     }
@@ -212,11 +221,11 @@ impl RuleSet {
         parsed: Parsed<'_>,
         checked: Checked,
         terms: &Terms<'_>,
-        needs: &Needs,
+        needs: [&Needs; 2],
     ) -> Self {
         let name = name_of(&parsed.script.path);
         let observed = terms.observe_only.contains(&name);
-        let program = compile::compile(&parsed, terms.vocabulary, needs);
+        let compiled = compile::compile(&parsed, &checked, terms.vocabulary, needs);
         let keys = checked.keys.iter().cloned().collect();
         sandbox::know_constants(&mut engine, parsed.constants.clone());
         Self {
@@ -224,12 +233,11 @@ impl RuleSet {
             name: name.into(),
             path: parsed.script.path.clone(),
             observes: parsed.function("observe", 3).is_some(),
-            functions: parsed.signatures(),
             keys,
             reasons: checked.reasons,
             throttles: checked.throttles,
             ast: parsed.ast,
-            program,
+            compiled,
             engine,
         }
     }
@@ -249,14 +257,14 @@ impl RuleSet {
         self.mode
     }
 
-    /// Its functions as written: `assess(req, risk)`.
-    pub fn functions(&self) -> &[String] {
-        &self.functions
+    /// Its functions and how each is run, in the order of their names.
+    pub fn functions(&self) -> &[FunctionReport] {
+        &self.compiled.functions
     }
 
-    /// What keeps it interpreted: the construct, its line and column. `None` if it is compiled.
-    pub fn kept(&self) -> Option<(&str, usize, usize)> {
-        self.program.as_ref().err().map(|kept| (kept.construct.as_str(), kept.line, kept.column))
+    /// The functions that are interpreted, and what keeps them so.
+    pub fn interpreted(&self) -> impl Iterator<Item = (&str, &Kept)> {
+        self.functions().iter().filter_map(|function| Some((function.signature.as_str(), function.kept()?)))
     }
 
     /// Every signal it names.
@@ -275,29 +283,52 @@ impl RuleSet {
     }
 
     /// What it says; `None` if nothing.
-    fn assess(&self, policy: &Policy, way: Way, asked: &Asked<'_>) -> Option<Spoken> {
-        if let (Way::Compiled, Ok(program)) = (way, &self.program) {
-            let mut said = Vec::new();
-            return match program.assess(asked.context, &policy.counters, &policy.bounds, &mut said) {
-                Ok(()) if said.is_empty() => None,
-                Ok(()) => Some(Spoken::Whole(said)),
-                Err(error) => Some(Spoken::Failed(*error)),
-            };
+    fn assess(&self, policy: &Policy, way: Way, request: &Asked<'_>) -> Option<Spoken> {
+        if let (Way::Compiled, Some(program)) = (way, &self.compiled.assess) {
+            return self.run(program, policy, request.context, None);
         }
-        let (request, voice) = policy.bindings.bind(Root::Request, asked.owned(), Phase::Assess);
-        let ended = sandbox::call(&self.engine, &self.ast, "assess", (request, voice.clone()));
-        Some(spoken(ended, &voice))
+        let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Assess);
+        Some(spoken(self.interpreter().call("assess", (request, voice.clone())), &voice))
     }
 
-    fn observe(&self, policy: &Policy, request: &Asked<'_>, response: &Asked<'_>) -> Spoken {
+    fn observe(
+        &self,
+        policy: &Policy,
+        way: Way,
+        request: &Asked<'_>,
+        response: &Asked<'_>,
+    ) -> Option<Spoken> {
+        if let (Way::Compiled, Some(program)) = (way, &self.compiled.observe) {
+            return self.run(program, policy, request.context, Some(response.context));
+        }
         let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Both);
         let (response, _) = policy.bindings.bind(Root::Response, response.owned(), Phase::Both);
-        let ended = sandbox::call(&self.engine, &self.ast, "observe", (request, response, voice.clone()));
-        spoken(ended, &voice)
+        Some(spoken(self.interpreter().call("observe", (request, response, voice.clone())), &voice))
+    }
+
+    fn run(
+        &self,
+        program: &Program,
+        policy: &Policy,
+        request: &RequestContext<'_>,
+        response: Option<&RequestContext<'_>>,
+    ) -> Option<Spoken> {
+        let (counters, bounds) = (policy.counters.as_slice(), &policy.bounds);
+        let interpreter = self.interpreter();
+        let mut said = Vec::new();
+        match program.run(&Occasion { request, response, counters, bounds, interpreter }, &mut said) {
+            Ok(()) if said.is_empty() => None,
+            Ok(()) => Some(Spoken::Whole(said)),
+            Err(error) => Some(Spoken::Failed(*error)),
+        }
+    }
+
+    fn interpreter(&self) -> Interpreter<'_> {
+        Interpreter { engine: &self.engine, ast: &self.ast }
     }
 }
 
-fn spoken(ended: Result<(), crate::decision::ScriptError>, voice: &Voice) -> Spoken {
+fn spoken(ended: Result<(), ScriptError>, voice: &Voice) -> Spoken {
     match ended {
         Ok(()) => Spoken::Whole(voice.said()),
         Err(error) => Spoken::Failed(error),

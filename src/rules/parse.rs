@@ -3,7 +3,8 @@
 //! A script is `const` and `fn` at the top, nothing else: there is no moment at which other statements would run.
 
 use rhai::{
-    AST, ASTFlags, ASTNode, Dynamic, Engine, Expr, ImmutableString, ParseError, Position, Scope, Stmt,
+    AST, ASTFlags, ASTNode, Dynamic, Engine, Expr, ImmutableString, OptimizationLevel, ParseError, Position,
+    Scope, Stmt,
 };
 
 use super::Script;
@@ -28,23 +29,27 @@ pub(super) struct Function {
 }
 
 impl Parsed<'_> {
-    pub(super) fn function(&self, name: &str, arity: usize) -> Option<&Function> {
-        self.functions.iter().find(|function| function.name == name && function.parameters.len() == arity)
+    /// Its functions before the engine has optimised them. Nothing is wrong with the script: it was parsed before.
+    pub(super) fn as_written(&self) -> Vec<Function> {
+        let mut plain = Engine::new_raw();
+        plain.set_optimization_level(OptimizationLevel::None);
+        plain.set_max_expr_depths(0, 0);
+        plain.compile(&self.script.text).map(|ast| functions(&ast)).unwrap_or_default()
     }
 
-    /// `name(parameters)` of every function that has a name.
-    pub(super) fn signatures(&self) -> Vec<String> {
-        let named = self.functions.iter().filter(|function| !function.is_closure());
-        let mut signatures: Vec<String> =
-            named.map(|function| format!("{}({})", function.name, function.parameters.join(", "))).collect();
-        signatures.sort();
-        signatures
+    pub(super) fn function(&self, name: &str, arity: usize) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name && function.parameters.len() == arity)
     }
 }
 
 impl Function {
     pub(super) fn is_closure(&self) -> bool {
         self.name.starts_with("anon$")
+    }
+
+    /// `name(parameters)`
+    pub(super) fn signature(&self) -> String {
+        format!("{}({})", self.name, self.parameters.join(", "))
     }
 }
 
@@ -68,16 +73,19 @@ pub(super) fn parse<'a>(script: &'a Script, engine: &Engine) -> Result<Parsed<'a
     if !idle.is_empty() {
         return Err(idle);
     }
-    let functions = ast
-        .iter_fn_def()
+    let functions = functions(&ast);
+    Ok(Parsed { script, ast, functions, constants })
+}
+
+fn functions(ast: &AST) -> Vec<Function> {
+    ast.iter_fn_def()
         .map(|definition| Function {
             name: definition.name.clone(),
             parameters: definition.params.iter().cloned().collect(),
-            body: body(&ast, &definition.name, definition.params.len()),
+            body: body(ast, &definition.name, definition.params.len()),
             position: definition.body.start_position(),
         })
-        .collect();
-    Ok(Parsed { script, ast, functions, constants })
+        .collect()
 }
 
 /// A script's top-level constants: in the form that the engine wants, and by name.

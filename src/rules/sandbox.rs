@@ -131,18 +131,32 @@ pub(super) fn know_constants(engine: &mut Engine, constants: Vec<(String, Dynami
     });
 }
 
-/// Calls a function of a checked script. An error is the script's own and says where.
-pub(super) fn call(
-    engine: &Engine,
-    ast: &AST,
-    function: &str,
-    args: impl FuncArgs,
-) -> Result<(), ScriptError> {
-    OPERATIONS.set(0);
-    let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
-    match engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, args) {
-        Ok(_) => Ok(()),
-        Err(error) => failure(*error),
+/// A checked script, and the engine that runs it.
+#[derive(Clone, Copy)]
+pub(super) struct Interpreter<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) ast: &'e AST,
+}
+
+impl Interpreter<'_> {
+    /// Calls a function. An error is the script's own and says where.
+    pub(super) fn call(&self, function: &str, args: impl FuncArgs) -> Result<(), ScriptError> {
+        self.call_within(0, function, args).0.map(drop)
+    }
+
+    /// Calls a function in the middle of a run that has done so many operations already; its value, and how many
+    /// there were in the end. The script's trust in a request ends the call without a value.
+    pub(super) fn call_within(
+        &self,
+        operations: u64,
+        function: &str,
+        args: impl FuncArgs,
+    ) -> (Result<Dynamic, ScriptError>, u64) {
+        OPERATIONS.set(operations);
+        let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
+        let scope = &mut Scope::new();
+        let result = self.engine.call_fn_with_options(options, scope, self.ast, function, args);
+        (result.or_else(|error| failure(*error).map(|()| Dynamic::UNIT)), OPERATIONS.get())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Signals of the client: its names for us, its rate, the lists it is on. Never its address.
 
-use super::{Argument, Kind, Root, Signal, Value};
+use super::{Argument, Domain, Kind, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -23,7 +23,8 @@ pub(super) const SIGNALS: &[Signal] = &[
         Kind::Float,
         "requests/s of this client, just before this request",
         |facts, _| Value::float(facts.readings.client_rate()),
-    ),
+    )
+    .within(Domain::COUNT),
     Signal::method(
         Root::Request,
         "client.listed",

@@ -1,6 +1,6 @@
 //! The signal of the counters that `[counters]` declares.
 
-use super::{Argument, Kind, Root, Signal, Value};
+use super::{Argument, Domain, Kind, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[Signal::method(
     Root::Request,
@@ -9,4 +9,5 @@ pub(super) const SIGNALS: &[Signal] = &[Signal::method(
     Kind::Int,
     "events of that counter within its window, for this request's key, before this request",
     |facts, counter| Value::Int(facts.readings.count(counter.as_str())),
-)];
+)
+.within(Domain::COUNT)];

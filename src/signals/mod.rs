@@ -8,6 +8,7 @@
 mod client;
 pub mod context;
 mod count;
+pub mod domain;
 mod geo;
 pub mod name;
 mod request;
@@ -18,6 +19,7 @@ mod tls;
 pub mod value;
 
 pub use context::{Key, Needs, RequestContext};
+pub use domain::Domain;
 pub use name::Name;
 pub use secrets::Secrets;
 pub use value::{Kind, Text, Value};
@@ -115,6 +117,8 @@ pub struct Signal {
     pub argument: Option<Argument>,
     /// Its type.
     pub kind: Kind,
+    /// The values that it can have.
+    pub domain: Domain,
     /// What it means, with units. One line for the language reference.
     pub doc: &'static str,
     /// Reads it.
@@ -140,7 +144,7 @@ impl Root {
 impl Signal {
     /// A plain property: `req.method`.
     pub const fn property(root: Root, name: &'static str, kind: Kind, doc: &'static str, read: Read) -> Self {
-        Self { root, name, argument: None, kind, doc, read }
+        Self { root, name, argument: None, kind, domain: Domain::Any, doc, read }
     }
 
     /// A method with one argument that names something: `req.header("accept")`.
@@ -152,7 +156,13 @@ impl Signal {
         doc: &'static str,
         read: Read,
     ) -> Self {
-        Self { root, name, argument: Some(argument), kind, doc, read }
+        Self { root, name, argument: Some(argument), kind, domain: Domain::Any, doc, read }
+    }
+
+    /// The same signal, which has only these values.
+    #[must_use]
+    pub const fn within(self, domain: Domain) -> Self {
+        Self { domain, ..self }
     }
 
     /// The object between root and property: `geo` of `geo.country`, empty if there is none.

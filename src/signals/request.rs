@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Argument, Facts, Kind, Name, Read, Root, Signal, Value};
+use super::{Argument, Domain, Facts, Kind, Name, Read, Root, Signal, Value};
 
 /// At most this many bytes of names and values are kept when a script computes the name of what it reads.
 const MAX_TABLE_BYTES: usize = 8 * 1024;
@@ -10,22 +10,26 @@ const MAX_TABLE_BYTES: usize = 8 * 1024;
 pub(super) const SIGNALS: &[Signal] = &[
     property("method", Kind::Text, "the method as sent, such as `GET`", |facts, _| {
         Value::text(facts.head.method())
-    }),
+    })
+    .within(Domain::Upper),
     property("scheme", Kind::Text, "`http` or `https`, as the request reached the gate", |facts, _| {
         Value::text(facts.head.scheme().as_str())
-    }),
+    })
+    .within(Domain::OneOf(&["http", "https"])),
     property(
         "host",
         Kind::Text,
         "the host in lower case, without port; `\"\"` if the request names none",
         |facts, _| Value::text(facts.head.host()),
-    ),
+    )
+    .within(Domain::Lower),
     property(
         "path",
         Kind::Text,
         "the path, normalised: unreserved characters decoded, dot segments and doubled slashes removed",
         |facts, _| Value::text(facts.head.path()),
-    ),
+    )
+    .within(Domain::Path),
     property(
         "query",
         Kind::Text,
@@ -34,10 +38,12 @@ pub(super) const SIGNALS: &[Signal] = &[
     ),
     property("version", Kind::Text, "the HTTP version: `1.0`, `1.1` or `2`", |facts, _| {
         Value::text(facts.head.version())
-    }),
+    })
+    .within(Domain::OneOf(&["0.9", "1.0", "1.1", "2", "3", "unknown"])),
     property("size", Kind::Int, "declared body bytes; -1 if unknown", |facts, _| {
         Value::Int(facts.head.size().map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)))
-    }),
+    })
+    .within(Domain::Numbers(-1.0, f64::INFINITY)),
     Signal::method(
         Root::Request,
         "header",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 
-use super::{Argument, Facts, Kind, Name, Root, Signal, Value};
+use super::{Argument, Domain, Facts, Kind, Name, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -13,10 +13,12 @@ pub(super) const SIGNALS: &[Signal] = &[
         Kind::Int,
         "the status sent to the client; 0 if none was sent",
         |facts, _| Value::Int(facts.response.map_or(0, |response| i64::from(response.status))),
-    ),
+    )
+    .within(Domain::Numbers(0.0, 999.0)),
     Signal::property(Root::Response, "size", Kind::Int, "body bytes sent to the client", |facts, _| {
         Value::Int(facts.response.map_or(0, |response| i64::try_from(response.size).unwrap_or(i64::MAX)))
-    }),
+    })
+    .within(Domain::COUNT),
     Signal::property(
         Root::Response,
         "from_origin",
@@ -30,7 +32,8 @@ pub(super) const SIGNALS: &[Signal] = &[
         Kind::Float,
         "seconds from the parsed head to the end of the response",
         |facts, _| Value::float(facts.response.map_or(0.0, |response| response.seconds)),
-    ),
+    )
+    .within(Domain::COUNT),
     Signal::method(
         Root::Response,
         "header",

@@ -24,7 +24,7 @@ impl Checker<'_> {
                 Type::Array
             }
             Expr::Map(map, _) => {
-                map.0.iter().for_each(|(_, value)| self.value(value));
+                self.values(map.0.iter().map(|(_, value)| value));
                 Type::Map
             }
             Expr::Variable(variable, ..) => self.variable(&variable.1),
@@ -80,13 +80,16 @@ impl Checker<'_> {
         }
     }
 
-    fn values<'e>(&mut self, expressions: impl IntoIterator<Item = &'e Expr>) {
-        expressions.into_iter().for_each(|expression| self.value(expression));
+    pub(super) fn values<'e>(&mut self, expressions: impl IntoIterator<Item = &'e Expr>) {
+        for expression in expressions {
+            self.value(expression);
+        }
     }
 
-    pub(super) fn value(&mut self, expression: &Expr) {
+    pub(super) fn value(&mut self, expression: &Expr) -> Type {
         let found = self.expression(expression);
         self.not_live(found, expression.start_position());
+        found
     }
 
     /// What follows a dot, on a value of type `base`.
@@ -149,7 +152,10 @@ impl Checker<'_> {
             if base.is_live() {
                 return self.method(base, name, rest, position);
             }
-            self.values(rest);
+            let types: Vec<Type> = rest.iter().map(|arg| self.value(arg)).collect();
+            if let Some(found) = self.native(base, name, (rest, &types), position) {
+                return found;
+            }
         }
         self.known_function(name, args.len(), position)
     }

@@ -5,8 +5,11 @@
 //! a need, so nothing can be read at run time that was not read for it. Three files: this one walks statements and
 //! keeps the environment, [`expression`] finds types, [`names`] knows what objects offer.
 
+mod calls;
+mod doubts;
 mod expression;
 mod names;
+mod natives;
 #[cfg(test)]
 mod tests;
 
@@ -28,11 +31,15 @@ pub(super) struct Checked {
     pub(super) reasons: BTreeSet<String>,
     pub(super) throttles: BTreeSet<(String, Per)>,
     pub(super) warnings: Vec<Problem>,
+    /// What is called, and with which types.
+    pub(super) calls: Vec<(String, Vec<Type>)>,
+    /// Functions whose value is always plain, by name and number of parameters.
+    pub(super) plain: BTreeSet<(String, usize)>,
 }
 
 /// What is known about a value at load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Type {
+pub(super) enum Type {
     /// `req`, `res`, or an object below them.
     Object(Root, &'static str),
     /// `risk`, in the phase where it is spoken to.
@@ -57,11 +64,17 @@ pub(super) fn check(parsed: &Parsed<'_>, terms: &Terms<'_>) -> Result<Checked, V
         known: HashMap::new(),
     };
     checker.entry_points();
+    checker.remember_calls();
     checker.functions_nobody_calls();
-    let Checker { mut problems, checked, .. } = checker;
+    let Checker { mut problems, mut checked, .. } = checker;
     problems.sort_by_key(|problem| problem.position().map(|at| (at.line, at.column)));
     problems.dedup();
-    if problems.is_empty() { Ok(checked) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let doubts = doubts::doubts(parsed, &checked, terms);
+    checked.warnings.extend(doubts);
+    Ok(checked)
 }
 
 struct Checker<'a> {
@@ -214,7 +227,8 @@ impl Checker<'_> {
             }
             Stmt::Assignment(assignment) => {
                 let (operation, sides) = &**assignment;
-                self.assignment(&sides.lhs, &sides.rhs, operation.is_op_assignment());
+                let how = operation.get_op_assignment_info().map(|(.., how)| how);
+                self.assignment(&sides.lhs, &sides.rhs, how);
                 Type::Unit
             }
             Stmt::FnCall(call, position) => self.call(call, *position),
@@ -251,13 +265,25 @@ impl Checker<'_> {
         let over = self.expression(&flow.expr);
         self.not_live(over, flow.expr.position());
         let outer = self.variables.len();
-        self.variables.push((item.name.clone(), Type::Any));
+        let items = self.items(&flow.expr);
+        self.variables.push((item.name.clone(), items));
         if let Some(counter) = counter {
             self.variables.push((counter.name.clone(), Type::Of(Kind::Int)));
         }
         self.repeated(flow.body.statements());
         self.variables.truncate(outer);
         Type::Any
+    }
+
+    /// The type of all items that a `for` goes through, if they have one.
+    fn items(&self, over: &Expr) -> Type {
+        if matches!(over, Expr::FnCall(call, _) if matches!(call.name.as_str(), ".." | "..=")) {
+            return Type::Of(Kind::Int);
+        }
+        let Some(value) = literal(over).or_else(|| self.constant_of(over)) else { return Type::Any };
+        let Some(items) = value.read_lock::<rhai::Array>() else { return Type::Any };
+        let types = items.iter().map(expression::kind_of);
+        types.reduce(Type::join).unwrap_or(Type::Any)
     }
 
     fn try_catch(&mut self, flow: &rhai::FlowControl) -> Type {
@@ -277,7 +303,7 @@ impl Checker<'_> {
         self.block(body);
     }
 
-    fn assignment(&mut self, target: &Expr, value: &Expr, combined: bool) {
+    fn assignment(&mut self, target: &Expr, value: &Expr, combined: Option<&str>) {
         let found = self.expression(value);
         let Expr::Variable(variable, ..) = target else {
             self.read_only(target);
@@ -285,12 +311,13 @@ impl Checker<'_> {
             self.not_live(found, value.position());
             return;
         };
-        if combined {
+        if combined.is_some() {
             self.not_live(found, value.position());
         }
         let name = &variable.1;
         if let Some((_, known)) = self.variables.iter_mut().rev().find(|(other, _)| other == name) {
-            *known = if combined { Type::Any } else { known.join(found) };
+            let now = combined.map_or(found, |how| combination(how, *known, found));
+            *known = known.join(now);
         }
     }
 
@@ -334,7 +361,19 @@ impl Checker<'_> {
     }
 }
 
-fn warning(problem: Problem) -> Problem {
+/// What `x += y` and the like make of `x`.
+fn combination(how: &str, x: Type, y: Type) -> Type {
+    match (x, y) {
+        (Type::Of(Kind::Int), Type::Of(Kind::Int)) if how != "**" => Type::Of(Kind::Int),
+        (Type::Of(Kind::Int | Kind::Float), Type::Of(Kind::Int | Kind::Float)) if how != "**" => {
+            Type::Of(Kind::Float)
+        }
+        (Type::Of(Kind::Text), Type::Of(_)) if how == "+" => Type::Of(Kind::Text),
+        _ => Type::Any,
+    }
+}
+
+pub(super) fn warning(problem: Problem) -> Problem {
     let warning = Problem::warning(problem.file(), problem.message());
     match problem.position() {
         Some(at) => warning.at(at.line, at.column),

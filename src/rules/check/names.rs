@@ -53,9 +53,7 @@ impl Checker<'_> {
             }
             Type::Of(_) | Type::Array | Type::Map | Type::Unit | Type::Any => {}
         }
-        for arg in args {
-            self.value(arg);
-        }
+        let types: Vec<Type> = args.iter().map(|arg| self.value(arg)).collect();
         // In a function that nothing calls, a parameter may be meant as `req`, whatever its name.
         let of_an_object = || {
             let mut leaves = self.terms.vocabulary.signals().iter().map(Signal::leaf);
@@ -64,7 +62,8 @@ impl Checker<'_> {
         if parsed.function(name, args.len()).is_some() || (base == Type::Any && of_an_object()) {
             return Type::Any;
         }
-        self.known_function(name, args.len(), position)
+        let found = self.native(base, name, (args, &types), position);
+        found.unwrap_or_else(|| self.known_function(name, args.len(), position))
     }
 
     fn signal_property(&mut self, root: Root, group: &'static str, name: &str, position: Position) -> Type {
@@ -105,7 +104,7 @@ impl Checker<'_> {
     ) -> Type {
         let path = join(group, name);
         let Some((index, signal)) = self.terms.vocabulary.find(root, &path) else {
-            args.iter().for_each(|arg| self.value(arg));
+            self.values(args);
             self.unknown_signal(root, group, name, position);
             return Type::Any;
         };
@@ -207,7 +206,7 @@ impl Checker<'_> {
 
     fn verb(&mut self, phase: Phase, name: &str, args: &[Expr], position: Position) {
         let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
-            args.iter().for_each(|arg| self.value(arg));
+            self.values(args);
             return self.unknown_verb(name, position);
         };
         if phase == Phase::Both && verb.phase == Phase::Assess {
@@ -223,7 +222,7 @@ impl Checker<'_> {
                 args.len()
             );
             self.report(position, name.len(), message, Some(format!("write `{}`", usage(verb))));
-            return args.iter().for_each(|arg| self.value(arg));
+            return self.values(args);
         }
         let values: Vec<Option<Given>> = verb
             .parameters
@@ -265,7 +264,7 @@ impl Checker<'_> {
     }
 
     /// The value of a variable that is a constant of the script.
-    fn constant_of(&self, arg: &Expr) -> Option<Dynamic> {
+    pub(super) fn constant_of(&self, arg: &Expr) -> Option<Dynamic> {
         let Expr::Variable(variable, ..) = arg else { return None };
         let name = variable.1.as_str();
         if self.variables.iter().any(|(other, _)| other == name) {

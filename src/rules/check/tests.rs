@@ -96,6 +96,23 @@ fn types_that_cannot_fit_are_refused() {
         ("let x = req.path - 1; x", "`-` does not work on string and int"),
         ("risk.allow;", "`risk.allow` needs arguments; write `risk.allow(reason)`"),
         ("let all = [req]; all", "`req` cannot be used as a value"),
+        ("req.path.starts_with(1)", "t.rhai:2:22: `starts_with` needs a string here, not int"),
+        ("req.path.contains(5)", "`contains` needs a string here, not int"),
+        ("5 in req.path", "`contains` needs a string here, not int"),
+        ("req.path.sub_string(\"a\")", "t.rhai:2:21: `sub_string` needs an int here, not string"),
+        ("req.path.sub_string()", "t.rhai:2:10: `sub_string` takes 1 to 2 arguments, not 0"),
+        ("min(\"a\", 1)", "t.rhai:2:10: `min` needs a string here, not int"),
+        ("let x = req.size.to_lower(); x", "t.rhai:2:18: `to_lower` works on string, not int"),
+        ("let n = req.size.round(); n", "t.rhai:2:18: `round` works on float, not int"),
+        (
+            "let t = req.path; if t.trim().len() > 1 { t }",
+            "`len` works on string, not (); functions such as `trim`",
+        ),
+        ("let p = 0; p += 1; p.contains(\"x\")", "`contains` works on string, not int"),
+        (
+            "for end in [\"a\", \"b\"] { if req.path.sub_string(end) == \"\" { } }",
+            "`sub_string` needs an int here",
+        ),
         ("req.path.contains(risk)", "`risk` cannot be used as a value"),
     ] {
         let found = problems(body);

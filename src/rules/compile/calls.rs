@@ -2,12 +2,10 @@
 
 use rhai::{Dynamic, Expr, FnCallExpr, Position};
 
-use super::known::{KnownInts, KnownTexts};
-use super::lower::{
-    Binding, Lowered, Lowering, Passed, Thing, arithmetic, constant, constants, kept, place, unary,
-};
+use super::lists::is_computed;
+use super::lower::{Binding, Lowered, Lowering, Passed, Thing, arithmetic, kept, place, unary};
 use super::merge;
-use super::node::{Comparison, Constant, Function, Node, Source, TextTest, Unary};
+use super::node::{Comparison, Constant, Function, Interpreted, Node, Source, TextTest, Unary};
 use crate::actions::{Given, Phase, VERBS};
 use crate::signals::{Argument, Root, Text};
 
@@ -30,6 +28,9 @@ impl Lowering<'_> {
             return self.own(function, args, at).map(Thing::Node);
         }
         match args {
+            [Expr::Array(items, _), item] if name == "contains" && is_computed(items) => {
+                self.any_of(items, item, at).map(Thing::Node)
+            }
             [first, rest @ ..] => {
                 let base = self.thing(first)?;
                 self.method(base, Some(first), name, rest, at)
@@ -61,8 +62,15 @@ impl Lowering<'_> {
                 }
             }
         }
-        let function = self.function(function, &passed)?;
-        Ok(Node::Call { function, args: values.into(), place: place(at) })
+        match self.function(function, &passed) {
+            Ok(function) => Ok(Node::Call { function, args: values.into(), place: place(at) }),
+            Err(_) => {
+                let plain = (self.plain)(&function.name, passed.len());
+                let args = if plain { plain_args(&passed, values) } else { None };
+                let args = args.ok_or_else(|| kept(format!("the call of `{}`", function.name), at))?;
+                Ok(Node::Interpreted(Box::new(Interpreted { function: function.name.as_str().into(), args })))
+            }
+        }
     }
 
     /// What follows a dot.
@@ -107,14 +115,20 @@ impl Lowering<'_> {
     }
 
     fn signal(&mut self, root: Root, index: usize, argument: &str, at: Position) -> Lowered<Node> {
-        // The response is read by the interpreter: it happens once per request, off the judgement.
-        let kind = self.vocabulary.signals().get(index).map(|signal| signal.kind);
-        match self.needs.slot(index, argument).zip(kind).filter(|_| root == Root::Request) {
+        if argument == "*" {
             // All values of a signal are no value.
-            Some(_) if argument == "*" => Err(kept("a signal named `*`", at)),
-            Some((slot, kind)) => Ok(Node::Signal(self.source(Source::Need(slot, kind)))),
-            None => Err(kept("a signal of the response", at)),
+            return Err(kept("a signal named `*`", at));
         }
+        let [request, response] = self.needs;
+        let kind = self.vocabulary.signals().get(index).map(|signal| signal.kind);
+        let node = match root {
+            Root::Request => {
+                let need = request.slot(index, argument).zip(kind);
+                need.map(|(slot, kind)| Node::Signal(self.source(Source::Need(slot, kind))))
+            }
+            Root::Response => response.slot(index, argument).map(Node::Response),
+        };
+        node.ok_or_else(|| kept("a signal that nobody reads", at))
     }
 
     fn method(
@@ -125,6 +139,9 @@ impl Lowering<'_> {
         args: &[Expr],
         at: Position,
     ) -> Lowered<Thing> {
+        if self.parsed.function(name, args.len()).is_some() {
+            return Err(kept(format!("`{name}` as a method of the script's own"), at));
+        }
         match base {
             Thing::Object(root, group) => self.reading(root, group, name, args, at).map(Thing::Node),
             Thing::Risk(phase) => self.verb(phase, name, args, at).map(Thing::Node),
@@ -159,7 +176,6 @@ impl Lowering<'_> {
                 self.signal(root, index, &text.to_ascii_lowercase(), at)
             }
             Node::Constant(Constant::Text(text)) => self.signal(root, index, &text, at),
-            _ if root == Root::Response => Err(kept("a signal of the response", at)),
             computed => Ok(Node::Named { signal: index, lower, name: Box::new(computed) }),
         }
     }
@@ -174,41 +190,6 @@ impl Lowering<'_> {
         match given.map(|given| (verb.say)(&given)) {
             Some(Ok(say)) => Ok(Node::SayConstant { say: Box::new(say), place: place(at) }),
             Some(Err(_)) | None => Ok(Node::Say { verb, args: args.into(), place: place(at) }),
-        }
-    }
-
-    fn of_list(&mut self, list: &[Dynamic], name: &str, args: &[Expr], at: Position) -> Lowered<Node> {
-        match (name, args) {
-            ("contains", _) => self.member(list, args, at),
-            ("len", []) => Ok(Node::Constant(Constant::Int(i64::try_from(list.len()).unwrap_or(i64::MAX)))),
-            ("is_empty", []) => Ok(Node::Constant(Constant::Bool(list.is_empty()))),
-            ("some" | "all", [closure]) => {
-                let Some(closure) = self.closure(closure) else { return Err(kept("this closure", at)) };
-                let items = constants(list, at)?;
-                let (local, body) = self.inline(closure, at)?;
-                Ok(self.holds(items, local, body, name == "all"))
-            }
-            _ => Err(kept(format!("`{name}` of a list"), at)),
-        }
-    }
-
-    /// Whether a value is one of constants.
-    fn member(&mut self, list: &[Dynamic], args: &[Expr], at: Position) -> Lowered<Node> {
-        let item = self.one(args, at)?.into();
-        let (mut texts, mut ints) = (Vec::new(), Vec::new());
-        for value in list {
-            match constant(value) {
-                Some(Constant::Text(text)) => texts.push(text),
-                Some(Constant::Int(number)) => ints.push(number),
-                Some(Constant::Unit | Constant::Bool(_) | Constant::Float(_)) | None => {
-                    return Err(kept("a list of other than strings or integers", at));
-                }
-            }
-        }
-        match (texts.is_empty(), ints.is_empty()) {
-            (true, _) => Ok(Node::InInts { item, set: Box::new(KnownInts::new(ints)) }),
-            (false, true) => Ok(Node::InTexts { item, set: Box::new(KnownTexts::new(texts)) }),
-            (false, false) => Err(kept("a list of strings and integers", at)),
         }
     }
 
@@ -262,9 +243,11 @@ impl Lowering<'_> {
         Ok(Node::Function { how, of: of.into(), place: place(at) })
     }
 
-    /// A function of one value. The small letters of a signal are a signal too: they are made once.
+    /// A function of one value. The small letters of a signal are a signal too: they are made once. Theirs are the
+    /// same again, so that a function which calls itself with them is lowered for few signals.
     fn unary(&mut self, of: Node, how: Unary, at: Position) -> Node {
         match of {
+            Node::Signal(source) if how == Unary::Lower && self.is_lower(source) => Node::Signal(source),
             Node::Signal(source) if how == Unary::Lower && self.is_text(source) => {
                 Node::Signal(self.source(Source::Lower(source)))
             }
@@ -300,12 +283,23 @@ impl Lowering<'_> {
         }
     }
 
-    fn one(&mut self, args: &[Expr], at: Position) -> Lowered<Node> {
+    pub(super) fn one(&mut self, args: &[Expr], at: Position) -> Lowered<Node> {
         match args {
             [arg] => self.node(arg),
             _ => Err(kept("this number of arguments", at)),
         }
     }
+}
+
+/// The arguments of a call as values; `None` if one is an object.
+fn plain_args(passed: &[Passed], values: Vec<(usize, Node)>) -> Option<Box<[Node]>> {
+    let mut values = values.into_iter();
+    let value = |passed: &Passed| match passed {
+        Passed::Value => values.next().map(|(_, node)| node),
+        Passed::Signal(source) => Some(Node::Signal(*source)),
+        Passed::Object(..) | Passed::Risk(_) => None,
+    };
+    passed.iter().map(value).collect()
 }
 
 fn one_value(name: &str) -> Option<Unary> {

@@ -1,11 +1,11 @@
 //! From the syntax tree to a program: names become slots, constants become sets.
 //!
-//! Whatever is not covered ends the lowering of the script with a [`Kept`]: the construct and its place. The
-//! script then runs in the interpreter, with the same meaning.
+//! Whatever is not covered ends the lowering of the function with a [`Kept`]: the construct and its place. The
+//! function then runs in the interpreter, with the same meaning.
 
 use std::collections::{HashMap, HashSet};
 
-use rhai::{ASTFlags, Dynamic, Expr, FnPtr, Position, Stmt};
+use rhai::{ASTFlags, Dynamic, Expr, Position, Stmt};
 
 use super::merge;
 use super::names::changed;
@@ -14,19 +14,14 @@ use crate::actions::Phase;
 use crate::rules::parse::{Function, Parsed, literal};
 use crate::signals::{Needs, Root, Vocabulary};
 
+pub(super) use super::survey::{Instance, Passed};
+pub(super) use crate::rules::report::Kept;
+
 /// Constants that are looked for in one text.
 pub(super) struct Sought {
     /// The signal, or the variable of a function.
     pub(super) text: (Option<usize>, usize),
     pub(super) needles: Vec<Box<str>>,
-}
-
-/// Why a script stays interpreted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::rules) struct Kept {
-    pub(in crate::rules) construct: String,
-    pub(in crate::rules) line: usize,
-    pub(in crate::rules) column: usize,
 }
 
 pub(super) type Lowered<T> = Result<T, Kept>;
@@ -51,21 +46,15 @@ pub(super) enum Binding {
     Risk(Phase),
 }
 
-/// What a function is called with, as far as it matters at load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Passed {
-    Value,
-    Signal(usize),
-    Object(Root, &'static str),
-    Risk(Phase),
-}
-
 pub(super) struct Lowering<'a> {
     pub(super) parsed: &'a Parsed<'a>,
     pub(super) vocabulary: &'a Vocabulary,
-    pub(super) needs: &'a Needs,
+    /// Where values of `req` and `res` are found.
+    pub(super) needs: [&'a Needs; 2],
+    pub(super) plain: &'a dyn Fn(&str, usize) -> bool,
     pub(super) bodies: Vec<Option<Body>>,
-    instances: HashMap<(String, Vec<Passed>), usize>,
+    pub(super) instances: HashMap<Instance, usize>,
+    refused: HashMap<Instance, Kept>,
     pub(super) names: Vec<(String, Binding)>,
     pub(super) sources: Vec<Source>,
     pub(super) sought: Vec<Sought>,
@@ -78,19 +67,25 @@ pub(super) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    pub(super) fn new(parsed: &'a Parsed<'a>, vocabulary: &'a Vocabulary, needs: &'a Needs) -> Self {
-        let (bodies, instances, names) = (Vec::new(), HashMap::new(), Vec::new());
-        let (sources, sought, changed) = (Vec::new(), Vec::new(), changed(&parsed.ast));
+    /// `plain` says which functions always return a plain value, by name and number of parameters.
+    pub(super) fn new(
+        parsed: &'a Parsed<'a>,
+        vocabulary: &'a Vocabulary,
+        needs: [&'a Needs; 2],
+        plain: &'a dyn Fn(&str, usize) -> bool,
+    ) -> Self {
         Self {
             parsed,
             vocabulary,
             needs,
-            bodies,
-            instances,
-            names,
-            sources,
-            sought,
-            changed,
+            plain,
+            bodies: Vec::new(),
+            instances: HashMap::new(),
+            refused: HashMap::new(),
+            names: Vec::new(),
+            sources: Vec::new(),
+            sought: Vec::new(),
+            changed: changed(&parsed.ast),
             body: 0,
             next: 0,
             locals: 0,
@@ -103,9 +98,13 @@ impl<'a> Lowering<'a> {
         if let Some(known) = self.instances.get(&key) {
             return Ok(*known);
         }
+        if let Some(kept) = self.refused.get(&key) {
+            return Err(kept.clone());
+        }
         let number = self.bodies.len();
         self.bodies.push(None);
-        self.instances.insert(key, number);
+        self.instances.insert(key.clone(), number);
+        let sought: Vec<usize> = self.sought.iter().map(|sought| sought.needles.len()).collect();
         let outer = (std::mem::take(&mut self.names), self.body, self.next, self.locals);
         (self.body, self.next, self.locals) = (number, 0, 0);
         for (name, passed) in function.parameters.iter().zip(passed) {
@@ -117,12 +116,32 @@ impl<'a> Lowering<'a> {
             };
             self.names.push((name.to_string(), binding));
         }
-        let node = self.block(&function.body)?;
-        if let Some(body) = self.bodies.get_mut(number) {
-            *body = Some(Body { locals: self.locals, node });
-        }
+        let node = self.block(&function.body);
+        let locals = self.locals;
         (self.names, self.body, self.next, self.locals) = outer;
-        Ok(number)
+        match node {
+            Ok(node) => {
+                if let Some(body) = self.bodies.get_mut(number) {
+                    *body = Some(Body { locals, node });
+                }
+                Ok(number)
+            }
+            Err(kept) => {
+                self.forget(number, &sought);
+                self.refused.insert(key, kept.clone());
+                Err(kept)
+            }
+        }
+    }
+
+    /// Takes back what was lowered from that function on, and what was only sought there.
+    fn forget(&mut self, number: usize, sought: &[usize]) {
+        self.bodies.truncate(number);
+        self.instances.retain(|_, known| *known < number);
+        self.sought.truncate(sought.len());
+        for (sought, needles) in self.sought.iter_mut().zip(sought) {
+            sought.needles.truncate(*needles);
+        }
     }
 
     pub(super) fn slot(&mut self) -> usize {
@@ -203,8 +222,7 @@ impl<'a> Lowering<'a> {
             Stmt::Block(block) => self.block(block.statements()),
             Stmt::Expr(expression) => self.node(expression),
             Stmt::Return(value, flags, position) if flags.intersects(ASTFlags::BREAK) => {
-                let _ = value;
-                Err(kept("`throw`", *position))
+                self.throw(value.as_deref(), *position)
             }
             Stmt::Return(value, _, _) => {
                 let value = value.as_ref().map(|value| self.node(value)).transpose()?;
@@ -215,7 +233,7 @@ impl<'a> Lowering<'a> {
             }
             Stmt::BreakLoop(Some(_), _, position) => Err(kept("`break` with a value", *position)),
             Stmt::TryCatch(_, position) => Err(kept("`try`", *position)),
-            Stmt::Do(_, _, position) => Err(kept("`do`", *position)),
+            Stmt::Do(flow, flags, position) => self.turns(flow, *flags, *position),
             other => Err(kept("this statement", other.position())),
         }
     }
@@ -282,39 +300,6 @@ impl<'a> Lowering<'a> {
         let map: Option<_> = entries.collect();
         let map = Box::new(map.ok_or_else(|| kept("a map of other than plain values", at))?);
         Ok(Thing::Node(Node::MapGet { map, key, place: place(at) }))
-    }
-
-    /// What `some` and `all` are given: a closure's function, if the expression is one.
-    pub(super) fn closure(&self, expression: &Expr) -> Option<&'a Function> {
-        let pointer = match expression {
-            Expr::DynamicConstant(value, _) => value.read_lock::<FnPtr>()?.fn_name().to_owned(),
-            Expr::Stmt(block) => match block.statements() {
-                [Stmt::Share(_), Stmt::FnCall(call, _)] if call.name == "curry" => match call.args.first()? {
-                    Expr::DynamicConstant(value, _) => value.read_lock::<FnPtr>()?.fn_name().to_owned(),
-                    _ => return None,
-                },
-                _ => return None,
-            },
-            _ => return None,
-        };
-        self.parsed.functions.iter().find(|function| function.name == pointer)
-    }
-
-    /// A closure of one parameter, laid open where it is used: what it captures has the same names here.
-    pub(super) fn inline(&mut self, closure: &Function, at: Position) -> Lowered<(usize, Node)> {
-        let Some((item, captured)) = closure.parameters.split_last() else {
-            return Err(kept("this closure", at));
-        };
-        let is_known = |name: &str| self.binding(name).is_some() || self.constant_named(name).is_some();
-        if !captured.iter().all(|name| is_known(name)) {
-            return Err(kept("this closure", at));
-        }
-        let outer = self.names.len();
-        let slot = self.slot();
-        self.bind(item, Binding::Local(slot));
-        let body = self.block(&closure.body)?;
-        self.names.truncate(outer);
-        Ok((slot, body))
     }
 }
 

@@ -219,6 +219,11 @@ impl Lowering<'_> {
             None => false,
         }
     }
+
+    /// Whether a source has small letters only.
+    pub(super) fn is_lower(&self, source: usize) -> bool {
+        matches!(self.sources.get(source), Some(Source::Lower(_)))
+    }
 }
 
 fn is_plain(node: &Node) -> bool {

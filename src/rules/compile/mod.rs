@@ -1,13 +1,17 @@
-//! The policy compiler: a script's syntax tree becomes a program that runs at native speed.
+//! The policy compiler: functions of a script become programs that run at native speed.
 //!
-//! It covers what policies are made of. A script with anything else runs in the interpreter, with the same
-//! meaning; [`Kept`] says what kept it there. The interpreter is the oracle: property tests hold both against each other.
+//! It covers what policies are made of. A function with anything else runs in the interpreter, with the same
+//! meaning; a [`super::FunctionReport`] says what keeps it there. `assess` and `observe` are compiled independently of each other. The
+//! interpreter is the oracle: property tests hold both against each other.
 
 mod branches;
 mod calls;
 mod condition;
+mod endings;
 mod flow;
+mod interpreted;
 mod known;
+mod lists;
 mod lower;
 mod merge;
 mod names;
@@ -17,30 +21,40 @@ mod operators;
 mod oracle;
 mod run;
 mod search;
+mod survey;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::cell::RefCell;
 
 use bumpalo::Bump;
 
-use super::parse::Parsed;
-use super::sandbox::Bounds;
-use crate::actions::{Phase, Say};
+use super::sandbox::{Bounds, Interpreter};
+use crate::actions::Say;
 use crate::decision::ScriptError;
-use crate::signals::{Needs, RequestContext, Root, Vocabulary};
-pub(super) use lower::Kept;
-use lower::{Lowering, Passed};
+use crate::signals::RequestContext;
 use node::{Body, Source};
 use run::{Frame, Halt, Val};
 use search::{Finding, Search};
+pub(super) use survey::{Compiled, compile};
 
-/// A compiled script.
+/// A compiled function, with all that it calls.
 #[derive(Debug)]
 pub(super) struct Program {
     functions: Box<[Body]>,
-    assess: usize,
+    entry: usize,
     sources: Box<[Source]>,
     searches: Box<[Search]>,
+}
+
+/// What a program is run on.
+pub(super) struct Occasion<'e> {
+    pub(super) request: &'e RequestContext<'e>,
+    pub(super) response: Option<&'e RequestContext<'e>>,
+    pub(super) counters: &'e [String],
+    pub(super) bounds: &'e Bounds,
+    pub(super) interpreter: Interpreter<'e>,
 }
 
 /// What texts a program makes live here until the call ends.
@@ -52,32 +66,13 @@ thread_local! {
     static SCRATCH: RefCell<Bump> = RefCell::new(Bump::with_capacity(ARENA));
 }
 
-/// Compiles `assess`, or says what keeps the script interpreted.
-pub(super) fn compile(parsed: &Parsed<'_>, vocabulary: &Vocabulary, needs: &Needs) -> Result<Program, Kept> {
-    let mut lowering = Lowering::new(parsed, vocabulary, needs);
-    let nothing = || lower::kept("no `assess`", rhai::Position::NONE);
-    let assess = parsed.function("assess", 2).ok_or_else(nothing)?;
-    let passed = [Passed::Object(Root::Request, ""), Passed::Risk(Phase::Assess)];
-    let assess = lowering.function(assess, &passed)?;
-    let functions: Option<Box<[Body]>> = lowering.bodies.into_iter().collect();
-    let searches = lowering.sought.iter().map(|sought| Search::new(&sought.needles)).collect();
-    let sources = lowering.sources.into();
-    Ok(Program { functions: functions.ok_or_else(nothing)?, assess, sources, searches })
-}
-
 impl Program {
-    /// Judges a request; `said` is what was said, up to a failure. Most of the time that is nothing, which is why
-    /// nothing bigger than a pointer comes back.
-    pub(super) fn assess(
-        &self,
-        context: &RequestContext<'_>,
-        counters: &[String],
-        bounds: &Bounds,
-        said: &mut Vec<Say>,
-    ) -> Result<(), Box<ScriptError>> {
+    /// Runs it on an occasion; `said` is what was said, up to a failure. Most of the time that is nothing, which is
+    /// why nothing bigger than a pointer comes back.
+    pub(super) fn run(&self, occasion: &Occasion<'_>, said: &mut Vec<Say>) -> Result<(), Box<ScriptError>> {
         SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
             Ok(mut arena) => {
-                let result = self.run(context, counters, bounds, &arena, said);
+                let result = self.run_in(&arena, occasion, said);
                 if arena.allocated_bytes() > LARGE_ARENA {
                     *arena = Bump::with_capacity(ARENA);
                 } else {
@@ -86,24 +81,30 @@ impl Program {
                 result
             }
             // Nothing that runs inside a program judges again; should it ever, it gets an arena of its own.
-            Err(_) => self.run(context, counters, bounds, &Bump::new(), said),
+            Err(_) => self.run_in(&Bump::new(), occasion, said),
         })
     }
 
-    fn run(
+    /// How many constants each search is for.
+    #[cfg(test)]
+    fn sought(&self) -> Vec<usize> {
+        self.searches.iter().map(Search::len).collect()
+    }
+
+    fn run_in(
         &self,
-        context: &RequestContext<'_>,
-        counters: &[String],
-        bounds: &Bounds,
         arena: &Bump,
+        occasion: &Occasion<'_>,
         said: &mut Vec<Say>,
     ) -> Result<(), Box<ScriptError>> {
-        let Some(body) = self.functions.get(self.assess) else { return Ok(()) };
+        let Some(body) = self.functions.get(self.entry) else { return Ok(()) };
         let mut frame = Frame {
             program: self,
-            request: context,
-            counters,
-            bounds,
+            request: occasion.request,
+            response: occasion.response.unwrap_or(occasion.request),
+            counters: occasion.counters,
+            bounds: occasion.bounds,
+            interpreter: &occasion.interpreter,
             arena,
             signals: arena.alloc_slice_fill_copy(self.sources.len(), None),
             findings: arena.alloc_slice_fill_copy(self.searches.len(), Finding::default()),

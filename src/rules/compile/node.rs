@@ -169,6 +169,13 @@ pub(super) struct For {
     pub(super) place: Place,
 }
 
+/// A call of a function of the script that the interpreter runs; arguments and result are plain values.
+#[derive(Debug)]
+pub(super) struct Interpreted {
+    pub(super) function: Box<str>,
+    pub(super) args: Box<[Node]>,
+}
+
 /// One node. Its value is that of the expression or statement it was made from.
 #[derive(Debug)]
 #[expect(clippy::box_collection, reason = "nodes stay small, so that more of them fit into the cache")]
@@ -177,6 +184,8 @@ pub(super) enum Node {
     Local(usize),
     /// The value of a source.
     Signal(usize),
+    /// The same for a signal of the response.
+    Response(usize),
     /// A signal with an argument that is known at run time only.
     Named {
         signal: usize,
@@ -274,6 +283,13 @@ pub(super) enum Node {
         place: Place,
     },
     For(Box<For>),
+    /// The body, then the condition; `until` turns it around.
+    Do {
+        parts: Box<(Node, Node)>,
+        until: bool,
+        place: Place,
+    },
+    Throw(Box<Node>, Place),
     Return(Option<Box<Node>>),
     Break,
     Continue,
@@ -282,6 +298,7 @@ pub(super) enum Node {
         args: Box<[(usize, Node)]>,
         place: Place,
     },
+    Interpreted(Box<Interpreted>),
     /// A verb whose arguments are all known at load.
     SayConstant {
         say: Box<Say>,

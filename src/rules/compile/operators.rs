@@ -40,6 +40,10 @@ pub(super) fn floats_apart(how: Comparison, x: f64, y: f64) -> Option<bool> {
 
 fn close_floats(how: Comparison, x: f64, y: f64) -> bool {
     let scale = if x * y == 0.0 { 1.0 } else { x.abs().max(y.abs()) };
+    if scale == 0.0 {
+        // What is no number, beside 0: the language takes them for equal.
+        return matches!(how, Comparison::Equal | Comparison::LessOrEqual | Comparison::GreaterOrEqual);
+    }
     match how {
         Comparison::Equal => (x - y).abs() / scale <= f64::EPSILON,
         Comparison::NotEqual => (x - y).abs() / scale > f64::EPSILON,
@@ -116,6 +120,7 @@ pub(super) fn unary(how: Unary, of: Val<'_>) -> Result<Option<Val<'_>>, String> 
         (Unary::Length, Val::Text(text)) => length(text.chars().count()),
         (Unary::Bytes, Val::Text(text)) => length(text.len()),
         (Unary::IsEmpty, Val::Text(text)) => Some(Val::Bool(text.is_empty())),
+        (Unary::Float, Val::Float(_)) | (Unary::Int, Val::Int(_)) => Some(of),
         (Unary::Float, Val::Int(number)) => Some(Val::Float(number as f64)),
         (Unary::Negate, Val::Float(number)) => Some(Val::Float(-number)),
         (Unary::Negate, Val::Int(number)) => match number.checked_neg() {
@@ -158,12 +163,27 @@ pub(super) fn apply<'e>(how: Function, of: &[Val<'e>]) -> Option<Val<'e>> {
                 .map(|before| before.chars().count());
             Some(Val::Int(at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1)))
         }
-        (Function::Min, [Val::Int(x), Val::Int(y)]) => Some(Val::Int(*x.min(y))),
-        (Function::Max, [Val::Int(x), Val::Int(y)]) => Some(Val::Int(*x.max(y))),
-        (Function::Min, [Val::Float(x), Val::Float(y)]) => Some(Val::Float(x.min(*y))),
-        (Function::Max, [Val::Float(x), Val::Float(y)]) => Some(Val::Float(x.max(*y))),
+        (Function::Min | Function::Max, [x, y]) => extreme(how, *x, *y),
         _ => None,
     }
+}
+
+/// The smaller or larger of two values. Of numbers of both types it is a float; what is no number is the second.
+fn extreme<'e>(how: Function, x: Val<'e>, y: Val<'e>) -> Option<Val<'e>> {
+    let (x, y) = match (x, y) {
+        (Val::Int(x), Val::Float(_)) => (Val::Float(x as f64), y),
+        (Val::Float(_), Val::Int(y)) => (x, Val::Float(y as f64)),
+        same => same,
+    };
+    let ordering = match (x, y) {
+        (Val::Int(x), Val::Int(y)) => Some(x.cmp(&y)),
+        (Val::Float(x), Val::Float(y)) => x.partial_cmp(&y),
+        (Val::Text(x), Val::Text(y)) => Some(x.cmp(y)),
+        _ => return None,
+    };
+    let first = ordering
+        .is_some_and(|ordering| if how == Function::Min { ordering.is_le() } else { ordering.is_ge() });
+    Some(if first { x } else { y })
 }
 
 /// Counts in characters; a negative start counts from the end; what lies outside is left out.

@@ -13,7 +13,7 @@ pub(super) use super::value::Val;
 use super::{Program, operators};
 use crate::actions::{Say, Verb};
 use crate::decision::ScriptError;
-use crate::rules::sandbox::Bounds;
+use crate::rules::sandbox::{Bounds, Interpreter};
 use crate::signals::{RequestContext, Value};
 
 /// Why a node has no value.
@@ -33,8 +33,11 @@ pub(super) enum Halt {
 pub(super) struct Frame<'e> {
     pub(super) program: &'e Program,
     pub(super) request: &'e RequestContext<'e>,
+    /// In `assess`, where there is none yet, the request's once more: nothing reads it.
+    pub(super) response: &'e RequestContext<'e>,
     pub(super) counters: &'e [String],
     pub(super) bounds: &'e Bounds,
+    pub(super) interpreter: &'e Interpreter<'e>,
     pub(super) arena: &'e Bump,
     /// What each source of the program has read.
     pub(super) signals: &'e mut [Option<Val<'e>>],
@@ -148,6 +151,7 @@ impl<'e> Frame<'e> {
             Node::Constant(constant) => Ok(constant.value()),
             Node::Local(slot) => Ok(self.local(*slot)),
             Node::Signal(source) => Ok(self.signal(*source)),
+            Node::Response(slot) => Ok(self.response.values().get(*slot).map_or(Val::Unit, Val::of)),
             Node::Named { signal, lower, name } => self.named(*signal, *lower, name),
             Node::Not(_)
             | Node::And(_)
@@ -189,6 +193,8 @@ impl<'e> Frame<'e> {
             Node::Switch(switch) => self.switch(switch),
             Node::While { condition, body, place } => self.repeat(condition.as_deref(), body, *place),
             Node::For(of) => self.each(of),
+            Node::Do { parts, until, place } => self.turns(parts, *until, *place),
+            Node::Throw(value, place) => self.throw(value, *place),
             Node::Return(value) => {
                 self.returned = match value {
                     Some(value) => self.eval(value)?,
@@ -199,6 +205,7 @@ impl<'e> Frame<'e> {
             Node::Break => Err(Halt::Break),
             Node::Continue => Err(Halt::Continue),
             Node::Call { function, args, place } => self.call(*function, args, *place),
+            Node::Interpreted(of) => self.interpret(of),
             Node::SayConstant { say, place } => self.heard(Ok((**say).clone()), *place),
             Node::Say { verb, args, place } => self.say(verb, args, *place),
         }
@@ -217,7 +224,8 @@ impl<'e> Frame<'e> {
             return self.fail("a signal is named by a string".to_owned(), Place::default());
         };
         let name = if lower { self.arena.alloc_str(&name.to_ascii_lowercase()) } else { name };
-        let value = self.request.value(signal, name);
+        // A signal has one root: of the other context it is no need.
+        let value = self.request.value(signal, name).or_else(|| self.response.value(signal, name));
         match value {
             Some(Value::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text))),
             Some(Value::Bool(value)) => Ok(Val::Bool(value)),

@@ -48,6 +48,15 @@ impl Search {
         Self::Each(needles.iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
     }
 
+    /// How many constants it is for.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Each(finders) => finders.len(),
+            Self::All(all) => all.needles,
+        }
+    }
+
     /// Whether the constant of that number is in the text; `finding` is what this search found last.
     #[inline]
     pub(super) fn has<'e>(

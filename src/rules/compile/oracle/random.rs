@@ -1,19 +1,16 @@
-//! Random numbers that depend on a seed alone, and what programs and requests are made of.
+//! Random choices, and what programs and requests are made of.
 
-/// A small generator whose numbers depend on the seed alone.
-pub(super) struct Random(pub(super) u64);
+/// Choices made beforehand. After the last one always the first of what there is to choose is taken, which is the
+/// simplest, so that fewer and smaller choices make a simpler program.
+pub(super) struct Random(std::vec::IntoIter<u16>);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    pub(super) fn new(choices: Vec<u16>) -> Self {
+        Self(choices.into_iter())
     }
 
     pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        u64::from(self.0.next().unwrap_or(0)) % end
     }
 
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {

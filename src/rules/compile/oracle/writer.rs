@@ -1,24 +1,25 @@
 //! Random programs of the covered language, in which every type fits.
 
-use super::random::{ASKED, FLOATS, INTS, NEEDLES, Random, TEXTS};
+use super::random::{FLOATS, INTS, Random, TEXTS};
 
 /// Writes random programs of the covered language, in which every type fits.
 pub(super) struct Writer {
-    random: Random,
-    ints: Vec<String>,
-    floats: Vec<String>,
-    texts: Vec<String>,
-    bools: Vec<String>,
+    pub(super) random: Random,
+    pub(super) ints: Vec<String>,
+    pub(super) floats: Vec<String>,
+    pub(super) texts: Vec<String>,
+    pub(super) bools: Vec<String>,
     names: usize,
     in_loop: bool,
     in_helper: bool,
+    pub(super) in_observe: bool,
 }
 
 impl Writer {
-    pub(super) fn new(seed: u64) -> Self {
-        let random = Random(seed);
+    pub(super) fn new(random: Random) -> Self {
         let (ints, floats, texts, bools) = (vec![], vec![], vec![], vec![]);
-        Self { random, ints, floats, texts, bools, names: 0, in_loop: false, in_helper: false }
+        let (in_loop, in_helper, in_observe) = (false, false, false);
+        Self { random, ints, floats, texts, bools, names: 0, in_loop, in_helper, in_observe }
     }
 
     pub(super) fn program(&mut self) -> String {
@@ -29,15 +30,28 @@ impl Writer {
         (self.ints, self.texts) = (vec!["n".into()], vec!["t".into()]);
         let (body, result) = (self.statements(2, 2), self.int(2));
         text.push_str(&format!("fn helper(r, n, t) {{\n{body}    {result}\n}}\n").replace("req.", "r."));
+        // What it does with an array keeps it interpreted, whoever calls it.
+        text.push_str("fn slow(n, t) {\n    let all = [n, 2];\n    all.push(LIMIT);\n");
+        text.push_str(
+            "    if t == \"x\" { return n / (n - n); }\n    all.len() + n / 7 + t.split(\"/\").len()\n}\n",
+        );
+        text.push_str("fn answer(s, n) { if s.from_origin { s.status + n } else { s.size - n } }\n");
         self.in_helper = false;
-        for names in [&mut self.ints, &mut self.floats, &mut self.texts, &mut self.bools] {
-            names.clear();
-        }
+        self.forget();
         text.push_str(&format!("fn assess(req, risk) {{\n{}}}\n", self.statements(5, 3)));
+        self.forget();
+        self.in_observe = true;
+        text.push_str(&format!("fn observe(req, res, risk) {{\n{}}}\n", self.statements(4, 3)));
         text
     }
 
-    fn name(&mut self) -> String {
+    fn forget(&mut self) {
+        for names in [&mut self.ints, &mut self.floats, &mut self.texts, &mut self.bools] {
+            names.clear();
+        }
+    }
+
+    pub(super) fn name(&mut self) -> String {
         self.names += 1;
         format!("v{}", self.names)
     }
@@ -102,13 +116,23 @@ impl Writer {
             13 => {
                 let name = self.name();
                 let body = self.looped(depth, &name);
-                format!("let {name} = 0;\nwhile {name} < 4 {{\n{name} += 1;\n{body}}}\n")
+                // After `continue` a `do` does not ask its condition, and would not end.
+                let once = body.replace("continue;", "break;");
+                match self.random.below(4) {
+                    0 => format!("let {name} = 0;\ndo {{\n{name} += 1;\n{once}}} while {name} < 4;\n"),
+                    1 => format!("let {name} = 0;\ndo {{\n{name} += 1;\n{once}}} until {name} > 2;\n"),
+                    _ => format!("let {name} = 0;\nwhile {name} < 4 {{\n{name} += 1;\n{body}}}\n"),
+                }
             }
             _ if self.in_loop => self.random.pick(&["break;\n", "continue;\n"]).to_owned(),
             _ if self.in_helper => format!("return {};\n", self.int(1)),
             _ => {
                 let condition = self.bool(1);
-                format!("if {condition} {{ return; }}\n")
+                match self.random.below(4) {
+                    0 => format!("if {condition} {{ throw {}; }}\n", self.text(1)),
+                    1 => format!("if {condition} {{ throw {}; }}\n", self.float(1)),
+                    _ => format!("if {condition} {{ return; }}\n"),
+                }
             }
         }
     }
@@ -158,6 +182,13 @@ impl Writer {
             let (name, value) = (self.name(), self.int(1));
             return format!("let {name} = {value};\n");
         }
+        if self.in_observe {
+            return match self.random.below(8) {
+                0..=3 => "risk.count(\"hits\");\n".to_owned(),
+                4 => format!("risk.count({}.to_lower());\n", self.text(1)),
+                _ => format!("if {} {{ risk.count(\"login\"); }}\n", self.bool(2)),
+            };
+        }
         let reason = self.random.pick(&["a.a", "b.b", "c.c"]);
         match self.random.below(9) {
             0 => format!("risk.throttle(\"{reason}\", \"client\", {});\n", self.float(1)),
@@ -173,13 +204,15 @@ impl Writer {
         }
     }
 
-    fn int(&mut self, depth: u32) -> String {
+    pub(super) fn int(&mut self, depth: u32) -> String {
         if depth == 0 || self.random.below(3) == 0 {
             if !self.ints.is_empty() && self.random.below(2) == 0 {
                 let at = self.random.below(self.ints.len() as u64) as usize;
                 return self.ints[at].clone();
             }
-            let signals = ["req.size", "req.geo.weight", "req.count(\"hits\")", "req.time.hour", "LIMIT"];
+            let mut signals =
+                vec!["req.size", "req.geo.weight", "req.count(\"hits\")", "req.time.hour", "LIMIT"];
+            signals.extend(if self.in_observe { ["res.status", "res.size"].as_slice() } else { &[] });
             return if self.random.below(2) == 0 {
                 self.random.pick(&signals).to_owned()
             } else {
@@ -187,8 +220,14 @@ impl Writer {
             };
         }
         let (left, right) = (self.int(depth - 1), self.int(depth - 1));
-        match self.random.below(12) {
+        match self.random.below(18) {
+            16 => format!("({left} + ({right}).to_int())"),
+            17 => format!("({left} + ({}).to_int())", self.float(depth - 1)),
             0 => format!("({left} + {right})"),
+            14 => format!("max({left}, {right})"),
+            15 => format!("{}.bytes", self.text(0)),
+            12 if !self.in_helper => format!("slow({left}, {})", self.text(depth - 1)),
+            13 if self.in_observe => format!("answer(res, {left})"),
             1 => format!("({left} - {right})"),
             2 => format!("({left} * {right})"),
             3 => format!("({left} / {right})"),
@@ -203,21 +242,27 @@ impl Writer {
         }
     }
 
-    fn float(&mut self, depth: u32) -> String {
+    pub(super) fn float(&mut self, depth: u32) -> String {
         if depth == 0 || self.random.below(3) == 0 {
             if !self.floats.is_empty() && self.random.below(2) == 0 {
                 let at = self.random.below(self.floats.len() as u64) as usize;
                 return self.floats[at].clone();
             }
             return match self.random.below(3) {
+                0 if self.in_observe => "res.duration".to_owned(),
                 0 => "req.client.rate".to_owned(),
                 1 => "req.geo.rate".to_owned(),
                 _ => format!("({})", self.random.pick(&FLOATS)),
             };
         }
         let (left, right) = (self.float(depth - 1), self.float(depth - 1));
-        match self.random.below(7) {
+        match self.random.below(12) {
             0 => format!("({left} + {right})"),
+            11 => format!("({left} + ({right}).to_float())"),
+            7 => format!("min({left}, {right})"),
+            8 => format!("max({}, {right})", self.int(depth - 1)),
+            9 => format!("({left}).{}()", self.random.pick(&["abs", "floor", "ceiling", "round"])),
+            10 => format!("min(({left}) / {right}, {})", self.int(depth - 1)),
             1 => format!("({left} - {right})"),
             2 => format!("({left} * {right})"),
             3 => format!("({left} / {right})"),
@@ -227,19 +272,20 @@ impl Writer {
         }
     }
 
-    fn text(&mut self, depth: u32) -> String {
+    pub(super) fn text(&mut self, depth: u32) -> String {
         if depth == 0 || self.random.below(3) == 0 {
             if !self.texts.is_empty() && self.random.below(2) == 0 {
                 let at = self.random.below(self.texts.len() as u64) as usize;
                 return self.texts[at].clone();
             }
-            let signals = [
+            let mut signals = vec![
                 "req.method",
                 "req.path",
                 "req.header(\"user-agent\")",
                 "req.header(\"accept\")",
                 "req.geo.country",
             ];
+            signals.extend(if self.in_observe { ["res.header(\"Server\")"].as_slice() } else { &[] });
             return if self.random.below(3) > 0 {
                 self.random.pick(&signals).to_owned()
             } else {
@@ -247,8 +293,11 @@ impl Writer {
             };
         }
         let inner = self.text(depth - 1);
-        match self.random.below(7) {
+        match self.random.below(10) {
             0 => format!("{inner}.to_lower()"),
+            9 => format!("max({inner}, {})", self.text(0)),
+            7 => format!("req.header({inner}.to_lower())"),
+            8 if self.in_observe => format!("res.header({inner}.to_lower())"),
             1 => format!("{inner}.to_upper()"),
             2 => format!(
                 "{inner}.sub_string({}, {})",
@@ -259,99 +308,6 @@ impl Writer {
             4 => format!("({inner} + {})", self.int(depth - 1)),
             5 => format!("`<${{{}}}|${{{}}}>`", inner, self.float(depth - 1)),
             _ => format!("`${{{}}}`", self.bool(depth - 1)),
-        }
-    }
-
-    fn bool(&mut self, depth: u32) -> String {
-        if depth == 0 {
-            if !self.bools.is_empty() && self.random.below(2) == 0 {
-                let at = self.random.below(self.bools.len() as u64) as usize;
-                return self.bools[at].clone();
-            }
-            return self
-                .random
-                .pick(&["req.client.listed(\"blocklist\")", "req.has_header(\"accept\")"])
-                .to_owned();
-        }
-        let how = self.random.pick(&["==", "!=", "<", "<=", ">", ">="]);
-        match self.random.below(22) {
-            0 => format!("({} {how} {})", self.int(depth - 1), self.int(depth - 1)),
-            1 => format!("({} {how} {})", self.float(depth - 1), self.int(depth - 1)),
-            2 => format!("({} {how} {})", self.text(depth - 1), self.text(depth - 1)),
-            3 => format!("({} && {})", self.bool(depth - 1), self.bool(depth - 1)),
-            4 => format!("({} || {})", self.bool(depth - 1), self.bool(depth - 1)),
-            5 => format!("!{}", self.bool(depth - 1)),
-            6 => format!("{}.contains({})", self.text(depth - 1), self.text(0)),
-            7 => format!("{}.starts_with({})", self.text(depth - 1), self.text(0)),
-            8 => format!("({} in [\"GET\", \"KP\", \"x\"])", self.text(depth - 1)),
-            9 => format!("({} in [1, 7, 40])", self.int(depth - 1)),
-            10 => format!("({} in 1..40)", self.int(depth - 1)),
-            11 => {
-                let text = self.text(0);
-                format!("({text}.contains(\"cu\") || {text}.contains(\"log\") || {text}.contains(\"5.0\"))")
-            }
-            12 => {
-                let (name, text) = (self.name(), self.text(1));
-                format!("TOOLS.some(|{name}| {text}.contains({name}))")
-            }
-            13..=16 => self.search(),
-            17 => self.constant_test(how),
-            18 => self.membership(depth),
-            19 => format!("({} && {})", self.search(), self.search()),
-            20 => format!("({} {how} {})", self.float(depth - 1), self.float(depth - 1)),
-            _ => format!("{}.is_empty()", self.text(depth - 1)),
-        }
-    }
-
-    /// A signal that other tests ask about too, or a variable.
-    fn asked(&mut self) -> String {
-        match self.random.below(3) {
-            0 if !self.texts.is_empty() => {
-                let at = self.random.below(self.texts.len() as u64) as usize;
-                self.texts[at].clone()
-            }
-            _ => self.random.pick(&ASKED).to_owned(),
-        }
-    }
-
-    /// A search for constants in something that other statements search too.
-    fn search(&mut self) -> String {
-        let (text, needle, other) = (self.asked(), self.random.pick(&NEEDLES), self.random.pick(&NEEDLES));
-        match self.random.below(6) {
-            0 => format!("({text}.contains(\"{needle}\") || {text}.contains(\"{other}\"))"),
-            1 => format!("!{text}.contains(\"{needle}\")"),
-            2 => {
-                let name = self.name();
-                format!("[\"{needle}\", \"{other}\", \"bot\"].some(|{name}| {text}.contains({name}))")
-            }
-            _ => format!("{text}.contains(\"{needle}\")"),
-        }
-    }
-
-    /// A test with a constant, on either side.
-    fn constant_test(&mut self, how: &str) -> String {
-        let (text, constant) = (self.asked(), self.random.pick(&TEXTS));
-        match self.random.below(7) {
-            0 => format!("{text}.starts_with(\"{constant}\")"),
-            1 => format!("{text}.ends_with(\"{constant}\")"),
-            2 => format!("({text} {how} \"{constant}\")"),
-            3 => format!("(\"{constant}\" {how} {text})"),
-            4 => format!("({} {how} req.client.rate)", self.random.pick(&FLOATS)),
-            5 => format!("(req.client.rate {how} {})", self.random.pick(&FLOATS)),
-            _ => format!("({} {how} req.geo.rate)", self.random.pick(&INTS)),
-        }
-    }
-
-    /// Whether something is in a list: of few, of long, of many; of integers.
-    fn membership(&mut self, depth: u32) -> String {
-        match self.random.below(4) {
-            0 => format!("({} in [\"/login\", \"/admin/login?next=/admin/xX\"])", self.asked()),
-            1 => format!(
-                "({} in [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"x\", \"curl/8\"])",
-                self.text(depth - 1)
-            ),
-            2 => format!("({} in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 40])", self.int(depth - 1)),
-            _ => format!("({} in [0, 1, 3])", self.float(depth - 1)),
         }
     }
 }
