@@ -96,9 +96,11 @@ impl Needs {
         Some(start + at)
     }
 
-    /// For each slot whether it holds one of these keys.
+    /// For each slot whether it answers for one of these keys. Who asks for a table may be answered from any slot of
+    /// that signal.
     pub fn slots_of(&self, keys: &BTreeSet<&Key>) -> Box<[bool]> {
-        self.keys.iter().map(|key| keys.contains(key)).collect()
+        let table = |key: &Key| keys.contains(&Key::new(key.signal, "*"));
+        self.keys.iter().map(|key| keys.contains(key) || table(key)).collect()
     }
 
     /// Reads every need.
@@ -265,6 +267,17 @@ mod tests {
         let mut written = Vec::new();
         context.write_json(&mut written);
         assert_eq!(written, serde_json::to_vec(&context).unwrap());
+    }
+
+    #[test]
+    fn what_is_kept_answers_for_a_table_too() {
+        let needs = needs(&[("header", "*"), ("header", "host"), ("path", "")]);
+        let json = json!({ "path": "/x", "header(*)": { "host": "h" }, "header(host)": "h" });
+        let (context, _) = needs.read_recorded(json.as_object().unwrap());
+        let all = Key::new(Vocabulary::standard().find(Root::Request, "header").unwrap().0, "*");
+        let kept = context.kept(&needs.slots_of(&BTreeSet::from([&all])));
+        assert_eq!(read(&kept, "header", "host"), Some(Value::text("h")));
+        assert_eq!(read(&kept, "path", ""), Some(Value::text("")));
     }
 
     #[test]
