@@ -7,6 +7,7 @@ pub mod address_headers;
 pub mod client;
 pub mod continent;
 pub mod forwarded;
+pub mod json;
 pub mod place;
 pub mod problem;
 pub mod request;

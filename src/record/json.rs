@@ -5,6 +5,7 @@
 
 use uuid::Uuid;
 
+use crate::facts::json::is_plain;
 use crate::facts::time::Wall;
 
 /// A JSON text in the making. Its calls follow each other as the text does.
@@ -90,28 +91,6 @@ pub(super) fn moment(wall: Wall) -> [u8; 24] {
 #[inline]
 fn pair(number: u16) -> [u8; 2] {
     [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
-}
-
-/// Whether a string is its own JSON: no quotes, no backslashes, no control characters. Looks at eight bytes at once;
-/// the last eight may be looked at twice.
-fn is_plain(text: &[u8]) -> bool {
-    let (eights, rest) = text.as_chunks();
-    let last = if eights.is_empty() { None } else { text.last_chunk() };
-    match last {
-        Some(last) => eights.iter().all(eight_are_plain) && eight_are_plain(last),
-        None => rest.iter().all(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\'),
-    }
-}
-
-#[inline]
-fn eight_are_plain(bytes: &[u8; 8]) -> bool {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES * 0x80;
-    let word = u64::from_le_bytes(*bytes);
-    // Subtracting borrows into the high bit of a byte below `bound`, unless that bit was set before.
-    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word;
-    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGHS == 0
 }
 
 #[cfg(test)]

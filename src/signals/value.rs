@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::facts::json::is_plain;
+
 /// Text of scripts and configuration, such as a reason id: cheap to clone.
 pub type Text = rhai::ImmutableString;
 
@@ -117,7 +119,7 @@ impl<'a> Value<'a> {
     /// Appends it as JSON.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Text(text) if is_plain(text) => {
+            Self::Text(text) if is_plain(text.as_bytes()) => {
                 out.reserve(text.len() + 2);
                 out.push(b'"');
                 out.extend_from_slice(text.as_bytes());
@@ -140,12 +142,6 @@ impl<'a> Value<'a> {
             Self::Table(table) => Value::Table(table),
         }
     }
-}
-
-/// Whether JSON writes a text as it is.
-fn is_plain(text: &str) -> bool {
-    // Without an early end, so that many bytes are looked at in one step.
-    text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
 }
 
 #[cold]
