@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!  accept -> identify -> enrich -> evaluate -> decide -> plan -> enforce -> (proxy) -> observe -> record
-//!  RequestHead  Caller   Enriched  Evaluation  Decision  Plan   Sentence              counts     DecisionRecord
+//!  RequestHead  Caller    Context  Evaluation  Decision  Plan   Sentence              counts     DecisionRecord
 //! ```
 //!
 //! | step | where | what it makes |

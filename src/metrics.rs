@@ -4,8 +4,6 @@
 //! and upstreams are names that an operator wrote. Nothing that a client sends becomes a label. On the path of a
 //! request no label is looked up in the registry: handles are resolved when a policy is published.
 
-mod durations;
-
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,9 +11,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use prometheus::core::Collector;
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
-use self::durations::Durations;
 use crate::decision::{Evaluation, Level, Mode, Outcome, Reason};
 use crate::facts::place::CountryCode;
 use crate::facts::time::Wall;
@@ -33,8 +32,8 @@ pub struct Metrics {
     reloads: IntCounterVec,
     generation: IntGauge,
     last_reload: Gauge,
-    judge: Durations,
-    request: Durations,
+    judge: Histogram,
+    request: Histogram,
     upstream_errors: IntCounterVec,
     dropped: IntCounter,
 }
@@ -46,19 +45,17 @@ struct Known {
     scripts: HashMap<String, IntCounter, RandomState>,
 }
 
-/// Bounds of `riskgate_judge_seconds`, in microseconds: 1 us to 16 ms.
-const JUDGE: [u64; 8] = [1, 4, 16, 64, 256, 1000, 4000, 16_000];
-/// Bounds of `riskgate_request_seconds`, in microseconds: 250 us to 65 s.
-const REQUEST: [u64; 10] =
-    [250, 1000, 4000, 16_000, 64_000, 256_000, 1_024_000, 4_096_000, 16_384_000, 65_536_000];
+/// Bounds of `riskgate_judge_seconds`: 1 us to 16 ms.
+const JUDGE_SECONDS: [f64; 8] = [1e-6, 4e-6, 16e-6, 64e-6, 256e-6, 1e-3, 4e-3, 16e-3];
+/// Bounds of `riskgate_request_seconds`: 250 us to 65 s.
+const REQUEST_SECONDS: [f64; 10] = [250e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3, 1.024, 4.096, 16.384, 65.536];
 
 impl Metrics {
     /// Registers all metrics.
     pub fn new() -> Result<Self, prometheus::Error> {
         let vec = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let durations = |name: &str, help: &str, bounds: &[u64]| {
-            let bounds: Vec<_> = bounds.iter().copied().map(Duration::from_micros).collect();
-            Durations::new(name, help, &bounds)
+        let histogram = |name: &str, help: &str, bounds: &[f64]| {
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()))
         };
         let slots = CountryCode::COUNT * Outcome::ALL.len() * Level::ALL.len();
         let metrics = Self {
@@ -78,8 +75,12 @@ impl Metrics {
                 "riskgate_last_reload_timestamp_seconds",
                 "When the last reload was tried.",
             )?,
-            judge: durations("riskgate_judge_seconds", "Time from parsed head to decision.", &JUDGE)?,
-            request: durations("riskgate_request_seconds", "Time from parsed head to end.", &REQUEST)?,
+            judge: histogram("riskgate_judge_seconds", "Time from parsed head to decision.", &JUDGE_SECONDS)?,
+            request: histogram(
+                "riskgate_request_seconds",
+                "Time from parsed head to end.",
+                &REQUEST_SECONDS,
+            )?,
             upstream_errors: vec("riskgate_upstream_errors_total", "Failures of upstreams.", &["upstream"])?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
         };
@@ -123,8 +124,8 @@ impl Metrics {
             Some(handle) => handle.get_or_init(|| self.decisions.with_label_values(&labels())).inc(),
             None => self.decisions.with_label_values(&labels()).inc(),
         }
-        self.judge.observe(judge);
-        self.request.observe(total);
+        self.judge.observe(judge.as_secs_f64());
+        self.request.observe(total.as_secs_f64());
     }
 
     /// Counts the reasons of one request; observed ones did not count, and are not counted.

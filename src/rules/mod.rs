@@ -187,11 +187,6 @@ impl Policy {
         evaluation
     }
 
-    /// Whether any rule set looks at responses.
-    pub fn observes(&self) -> bool {
-        self.rule_sets.iter().any(|rule_set| rule_set.observes)
-    }
-
     /// What has to be kept of a request's signals for the rule sets that observe; `None` if none does.
     pub fn keep_for_observers(&self, context: &RequestContext<'_>) -> Option<RequestContext<'static>> {
         self.observed_slots.as_ref().map(|slots| context.kept(slots))
