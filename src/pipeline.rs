@@ -12,7 +12,7 @@ use crate::facts::time::Now;
 use crate::rules::Policy;
 use crate::signals::{Facts, Readings, RequestContext, Response, Secrets, Text};
 use crate::snapshot::Snapshot;
-use crate::traffic::{Check, RouteKey, Subject, Traffic};
+use crate::traffic::{Check, RouteKey, Subject, Traffic, Weight};
 
 /// A request before it is judged.
 pub struct Enquiry<'a> {
@@ -59,7 +59,7 @@ pub enum Plan<'s> {
 pub fn locate<'a>(snapshot: &'a Snapshot, traffic: &'a Traffic, enquiry: Enquiry<'a>) -> Located<'a> {
     let client = *enquiry.client.prefix();
     let Place { country, asn } = snapshot.place(&client);
-    let subject = Subject { client, country, asn, route: enquiry.route };
+    let subject = Subject { client, country, asn, route: enquiry.route, weight: Weight::default() };
     Located { enquiry, snapshot, traffic, subject }
 }
 

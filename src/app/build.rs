@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::cases::{Case, Setting};
 use crate::clock::Clock;
-use crate::config::{Config, Level as LevelSetting, LevelAction as LevelActionSetting, List};
+use crate::config::{Config, Level as LevelSetting, LevelAction as LevelActionSetting, Limit as LimitSetting, List};
 use crate::decision::{Level, LevelAction, Levels, Rulebook};
 use crate::facts::problem::{Problem, nearest};
 use crate::geoip::{AsnDb, Geo, GeoDb};
@@ -209,9 +209,9 @@ impl Builder {
         }
         let limits = self.config.countries.iter().filter_map(|(code, country)| {
             let limit = country.limit?;
-            let name: Text = match limit.window {
-                None => COUNTRY_LIMIT.into(),
-                Some(_) => format!("{COUNTRY_LIMIT}.{code}").into(),
+            let name: Text = match (limit.window, limit.sharing) {
+                (None, None) => COUNTRY_LIMIT.into(),
+                (Some(_), _) | (_, Some(_)) => format!("{COUNTRY_LIMIT}.{code}").into(),
             };
             Some((*code, name, Rate::new(limit.rate).ok()?))
         });
@@ -224,9 +224,14 @@ impl Builder {
         let interval = |window: Option<std::time::Duration>| {
             window.map_or(Ok(default), Interval::new).unwrap_or(default)
         };
-        let spec = |name: &str, per, window| LimitSpec { name: name.to_owned(), per, window };
+        let spec = |name: &str, per, limit: Option<LimitSetting>| LimitSpec {
+            name: name.to_owned(),
+            per,
+            window: interval(limit.and_then(|limit| limit.window)),
+            sharing: limit.and_then(|limit| limit.sharing).unwrap_or(self.config.traffic.sharing),
+        };
         let scripts = policy.rule_sets().iter().flat_map(crate::rules::RuleSet::throttles);
-        let mut specs: Vec<LimitSpec> = scripts.map(|(reason, per)| spec(reason, per, default)).collect();
+        let mut specs: Vec<LimitSpec> = scripts.map(|(reason, per)| spec(reason, per, None)).collect();
         let settings = &self.config.levels;
         for (level, setting) in [
             (Level::Medium, &settings.medium),
@@ -234,12 +239,12 @@ impl Builder {
             (Level::Critical, &settings.critical),
         ] {
             if let LevelActionSetting::Throttle { per, limit } = setting.action {
-                specs.push(spec(level.limit_name(), per, interval(limit.window)));
+                specs.push(spec(level.limit_name(), per, Some(limit)));
             }
         }
         for (code, name, _) in &rulebook.country_limits {
-            let window = self.config.countries.get(code).and_then(|country| country.limit?.window);
-            specs.push(spec(name, Per::Country, interval(window)));
+            let limit = self.config.countries.get(code).and_then(|country| country.limit);
+            specs.push(spec(name, Per::Country, limit));
         }
         specs.sort_by(|a, b| (&a.name, a.per).cmp(&(&b.name, b.per)));
         specs.dedup();

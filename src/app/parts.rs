@@ -59,8 +59,8 @@ impl Parts {
 pub fn traffic_settings(config: &Config) -> Result<TrafficSettings, TrafficError> {
     let traffic = &config.traffic;
     Ok(TrafficSettings {
-        keys: Shape::new(traffic.hashes, traffic.slots)?,
-        counters: Shape::new(traffic.hashes, traffic.counter_slots)?,
+        keys: Shape::new(traffic.slots)?,
+        counters: Shape::new(traffic.counter_slots)?,
         window: Interval::new(traffic.window)?,
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::kinds::{Number, PerSecond};
-use super::limits::{Limit, RATE, WINDOW};
+use super::limits::{FAIR, Limit, RATE, WINDOW, sharing};
 use super::reader::{Document, Fallback, Key, Layout, Value};
 use crate::facts::place::CountryCode;
 
@@ -21,7 +21,7 @@ pub(super) const LAYOUT: Layout = Layout {
     heading: "[countries]",
     doc: "Two capital letters (ISO 3166-1, `ZZ` is unknown) to a weight and a limit: \
           `KP = { weight = 60, limit = 5 }`.",
-    keys: &[&WEIGHT, &LIMIT, &WINDOW],
+    keys: &[&WEIGHT, &LIMIT, &WINDOW, &FAIR],
     reserved: &[],
 };
 
@@ -67,15 +67,26 @@ fn read_country(name: &str, value: &Value<'_>) -> Option<Country> {
     }
     let section = value.section(&LAYOUT, format!("[countries] {}", name.escape_debug()))?;
     let (weight, rate) = (section.read(&WEIGHT), section.optional(&LIMIT));
-    let window = section.optional(&WINDOW);
-    let (rate, window) = (rate?, window?);
-    if rate.is_none() && window.is_some() {
-        section.complain(
-            &WINDOW,
-            "`window` without `limit` has no meaning",
-            "add `limit`, or remove `window`",
-        );
-        return None;
+    let (window, sharing) = (section.optional(&WINDOW), sharing(&section));
+    let (rate, window, sharing) = (rate?, window?, sharing?);
+    let aimless = |name: &str| {
+        let message = format!("`{name}` without `limit` has no meaning");
+        (message, format!("add `limit`, or remove `{name}`"))
+    };
+    match (rate, window, sharing) {
+        (Some(rate), window, sharing) => {
+            Some(Country { weight: weight?, limit: Some(Limit { rate, window, sharing }) })
+        }
+        (None, None, None) => Some(Country { weight: weight?, limit: None }),
+        (None, Some(_), _) => {
+            let (message, hint) = aimless("window");
+            section.complain(&WINDOW, message, hint);
+            None
+        }
+        (None, None, Some(_)) => {
+            let (message, hint) = aimless("fair");
+            section.complain(&FAIR, message, hint);
+            None
+        }
     }
-    Some(Country { weight: weight?, limit: rate.map(|rate| Limit { rate, window }) })
 }

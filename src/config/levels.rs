@@ -1,7 +1,7 @@
 //! `[levels]`: from which score on a request is medium, high or critical, and what then happens to it.
 
 use super::kinds::{Number, OneOf};
-use super::limits::{Limit, PER, Per, RATE, WINDOW};
+use super::limits::{FAIR, Limit, PER, Per, RATE, WINDOW, sharing};
 use super::reader::{Document, Fallback, Key, Kind, Layout, Section, Value};
 use super::source::Span;
 use crate::facts::problem::nearest;
@@ -58,7 +58,7 @@ pub(super) const LAYOUT: Layout = Layout {
     doc: "From score to level to action: `medium`, `high` and `critical`, in ascending order. Without them: \
           `medium` from 40 throttles each client to 5 requests per second, `high` from 70 throttles the whole \
           country to 20, `critical` from 90 blocks.",
-    keys: &[&FROM, &ACTION, &PER_KEY, &RATE_KEY, &WINDOW],
+    keys: &[&FROM, &ACTION, &PER_KEY, &RATE_KEY, &WINDOW, &FAIR],
     reserved: &[],
 };
 
@@ -110,7 +110,7 @@ pub(super) fn read(document: &Document<'_>) -> Option<Levels> {
 }
 
 fn default_levels() -> [Level; 3] {
-    let throttle = |per, rate| LevelAction::Throttle { per, limit: Limit { rate, window: None } };
+    let throttle = |per, rate| LevelAction::Throttle { per, limit: Limit { rate, window: None, sharing: None } };
     [
         Level { from: 40, action: throttle(Per::Client, 5.0) },
         Level { from: 70, action: throttle(Per::Country, 20.0) },
@@ -122,11 +122,16 @@ fn read_level(name: &str, value: &Value<'_>) -> Option<Level> {
     let section = value.section(&LAYOUT, format!("[levels] {name}"))?;
     let (from, verb) = (section.read(&FROM), section.read(&ACTION));
     let (per, rate) = (section.optional(&PER_KEY), section.optional(&RATE_KEY));
-    let window = section.optional(&WINDOW);
-    let (verb, per, rate, window) = (verb?, per?, rate?, window?);
+    let (window, sharing) = (section.optional(&WINDOW), sharing(&section));
+    let (verb, per, rate, window, sharing) = (verb?, per?, rate?, window?, sharing?);
     let action = match (verb, per, rate) {
+        (Verb::Throttle, Some(Per::Client), Some(_)) if sharing.is_some() => {
+            let message = format!("level `{name}` counts each client by itself, which leaves nothing to share");
+            section.complain(&FAIR, message, "remove `fair`, or count `per` country, asn or route");
+            return None;
+        }
         (Verb::Throttle, Some(per), Some(rate)) => {
-            LevelAction::Throttle { per, limit: Limit { rate, window } }
+            LevelAction::Throttle { per, limit: Limit { rate, window, sharing } }
         }
         (Verb::Throttle, _, _) => {
             let message = format!("level `{name}` throttles, but does not say how much");
@@ -142,7 +147,7 @@ fn read_level(name: &str, value: &Value<'_>) -> Option<Level> {
         section.complain(
             &ACTION,
             message,
-            "write `action = \"throttle\"`, or remove `per`, `rate` and `window`",
+            "write `action = \"throttle\"`, or remove `per`, `rate`, `window` and `fair`",
         );
         return None;
     }
@@ -150,7 +155,7 @@ fn read_level(name: &str, value: &Value<'_>) -> Option<Level> {
 }
 
 fn limits(section: &Section<'_>) -> bool {
-    section.has(&PER_KEY) || section.has(&RATE_KEY) || section.has(&WINDOW)
+    section.has(&PER_KEY) || section.has(&RATE_KEY) || section.has(&WINDOW) || section.has(&FAIR)
 }
 
 fn is_ascending(

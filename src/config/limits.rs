@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::kinds::{OneOf, PerSecond, Period};
-use super::reader::{Fallback, Key};
-pub use crate::traffic::Per;
+use super::kinds::{Flag, OneOf, PerSecond, Period};
+use super::reader::{Fallback, Key, Section};
+pub use crate::traffic::{Per, Sharing};
 
 /// How many requests may pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub struct Limit {
     pub rate: f64,
     /// Over how long the rate is held; the window of `[traffic]` if absent.
     pub window: Option<Duration>,
+    /// Who gets what there is; as `[traffic]` says if absent.
+    pub sharing: Option<Sharing>,
 }
 
 /// The words for [`Per`].
@@ -29,3 +31,22 @@ pub(super) const WINDOW: Key<Period> = Key {
     fallback: Fallback::Absent,
     doc: "Over how long the rate is held; the window of `[traffic]` if absent.",
 };
+
+/// Whether a limit is fair.
+pub(super) const FAIR: Key<Flag> = Key {
+    name: "fair",
+    kind: Flag,
+    fallback: Fallback::Absent,
+    doc: "Whether clients share what there is when it is not enough, rather than the first to come getting it all; \
+          as `[traffic]` says if absent.",
+};
+
+/// Reads [`FAIR`].
+pub(super) fn sharing(section: &Section<'_>) -> Option<Option<Sharing>> {
+    Some(section.optional(&FAIR)?.map(sharing_of))
+}
+
+/// What `fair` means.
+pub(super) const fn sharing_of(fair: bool) -> Sharing {
+    if fair { Sharing::Fair } else { Sharing::FirstCome }
+}

@@ -50,7 +50,7 @@ pub use self::decisions::Decisions;
 pub use self::geoip::Geoip;
 pub use self::kinds::Written;
 pub use self::levels::{Level, LevelAction, Levels};
-pub use self::limits::{Limit, Per};
+pub use self::limits::{Limit, Per, Sharing};
 pub use self::listener::Listener;
 pub use self::lists::List;
 pub use self::log::{Log, LogFormat, LogLevel};

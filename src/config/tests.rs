@@ -128,7 +128,7 @@ fn every_section_that_needs_a_restart_is_compared() {
         "[privacy]\nipv4_prefix = 16\n",
         "[decisions]\nqueue = 100\n",
         "[reload]\nwatch = false\n",
-        "[traffic]\nhashes = 2\n",
+        "[traffic]\nslots = 2048\n",
         "[[route]]\npath = \"/x\"\nupstream = \"origin\"\n",
         "[upstream.second]\nbuiltin = true\n",
         "[log]\nlevel = \"debug\"\n",

@@ -2,29 +2,31 @@
 
 use std::time::Duration;
 
-use super::kinds::{Number, Period};
+use super::kinds::{Flag, Number, Period};
+use super::limits::{Sharing, sharing_of};
 use super::reader::{Fallback, Key, Layout, Section};
 
 /// How requests are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// Hash functions of each estimator.
-    pub hashes: usize,
-    /// Slots of each hash function for rates of clients.
+    /// Who gets what a limit admits, if it does not say so itself.
+    pub sharing: Sharing,
+    /// Slots of each table of clients.
     pub slots: usize,
     /// Over how long limits are held that have no window of their own.
     pub window: Duration,
-    /// Slots of each hash function for each declared counter.
+    /// Slots of each declared counter.
     pub counter_slots: usize,
 }
 
 pub(super) const LAYOUT: Layout = Layout {
     table: "traffic",
     heading: "[traffic]",
-    doc: "How requests are counted. Clients share slots: more slots cost memory (8 bytes each, times `hashes`, \
-          times three generations) and let fewer clients be taken for each other. Countries are exact. The \
-          rates that scripts read are always those of the last 10 s.",
-    keys: &[&WINDOW, &HASHES, &SLOTS, &COUNTER_SLOTS],
+    doc: "How requests are counted. Each client, network or route that was counted lately takes a slot of 16 bytes; \
+          when three quarters of them are taken, the rarest begin to be taken for each other, which makes limits \
+          stricter and never laxer. Countries are exact. The rates that scripts read are always those of the last \
+          10 s.",
+    keys: &[&WINDOW, &FAIR, &SLOTS, &COUNTER_SLOTS],
     reserved: &[],
 };
 
@@ -35,30 +37,36 @@ const WINDOW: Key<Period> = Key {
     doc: "Over how long limits are held that have no window of their own.",
 };
 
-const HASHES: Key<Number<usize>> = Key {
-    name: "hashes",
-    kind: Number { from: 1, to: 8 },
-    fallback: Fallback::Is("4"),
-    doc: "Hash functions of each estimator.",
+const FAIR: Key<Flag> = Key {
+    name: "fair",
+    kind: Flag,
+    fallback: Fallback::Is("true"),
+    doc: "Whether clients share a limit per country, network or route when it is not enough, rather than the first to \
+          come getting it all. Holds for what scripts throttle, and for limits that have no `fair` of their own.",
 };
 
 const SLOTS: Key<Number<usize>> = Key {
     name: "slots",
-    kind: Number { from: 1_024, to: 4_194_304 },
-    fallback: Fallback::Is("65_536"),
-    doc: "Slots of each hash function for the rates of clients, and for limits.",
+    kind: Number { from: 1_024, to: 16_777_216 },
+    fallback: Fallback::Is("262_144"),
+    doc: "Slots for the rates of clients, for each window of limits, and for the clients of fair limits.",
 };
 
 const COUNTER_SLOTS: Key<Number<usize>> = Key {
     name: "counter_slots",
-    kind: Number { from: 1_024, to: 4_194_304 },
-    fallback: Fallback::Is("65_536"),
-    doc: "Slots of each hash function for each counter of `[counters]`.",
+    kind: Number { from: 1_024, to: 16_777_216 },
+    fallback: Fallback::Is("262_144"),
+    doc: "Slots of each counter of `[counters]` that is not per country.",
 };
 
 /// Reads `[traffic]`.
 pub(super) fn read(section: &Section<'_>) -> Option<Traffic> {
-    let (window, hashes) = (section.read(&WINDOW), section.read(&HASHES));
+    let (window, fair) = (section.read(&WINDOW), section.read(&FAIR));
     let (slots, counter_slots) = (section.read(&SLOTS), section.read(&COUNTER_SLOTS));
-    Some(Traffic { window: window?, hashes: hashes?, slots: slots?, counter_slots: counter_slots? })
+    Some(Traffic {
+        window: window?,
+        sharing: sharing_of(fair?),
+        slots: slots?,
+        counter_slots: counter_slots?,
+    })
 }

@@ -1,17 +1,17 @@
 //! The one admission function: a request passes all of its limits or is counted by none.
 //!
-//! First all limits are only read, so that hammering a closed door costs no writes. Then each counts the request
-//! and looks at what its own increment returned, so that threads racing for the last place cannot all get it; if
-//! one refuses now, those before it give the request back, in the generation in which they had counted it.
+//! First all limits are only read, so that hammering a closed door takes nothing from anybody. Then each counts the
+//! request and looks at what its own increment returned, so that threads racing for the last place cannot all get it;
+//! if one refuses now, those before it give the request back, in the interval in which they had counted it.
 
 use std::iter::successors;
 use std::time::Duration;
 
-use super::limit::{Limit, Rate};
-use super::reading::Reading;
+use super::fair::{self, Wait};
+use super::limit::{Limit, Rate, Tally};
 use super::settings::Interval;
 use super::subject::Subject;
-use super::window::Glance;
+use super::window;
 use crate::facts::time::Tick;
 
 /// One limit that a request has to pass, at the rate that applies to it. A limit that is listed twice counts twice.
@@ -38,9 +38,10 @@ pub enum Admission {
 pub struct Rejection {
     /// Which of the checks refused; of several, the one that will refuse longest.
     pub check: usize,
-    /// When a retry would pass if nothing else was admitted until then. Above zero.
+    /// When a retry would pass: for a fair limit if the others go on as they do, for any other if nothing else was
+    /// admitted until then. Above zero.
     pub retry_after: Duration,
-    /// How many requests that limit admits per window.
+    /// How many requests this client may have per window: what that limit admits, or the client's fair share of it.
     pub quota: u64,
     /// That limit's window.
     pub window: Interval,
@@ -51,8 +52,13 @@ struct Passing<'a> {
     index: usize,
     check: &'a Check<'a>,
     glance: Glance<'a>,
-    quota: u64,
     before: Option<&'a Passing<'a>>,
+}
+
+/// What a limit says of a request that it has not counted yet.
+enum Glance<'a> {
+    Plain { glance: window::Glance<'a>, quota: u64 },
+    Fair(fair::Glance<'a>),
 }
 
 /// Counts the request under all `checks`, or under none. No checks: it passes.
@@ -74,21 +80,22 @@ fn look(
         return count(before);
     };
     let index = before.map_or(0, |passing| passing.index + 1);
-    let (glance, quota) = (check.glance(subject, now), check.quota());
-    if !glance.reading.admits(quota) {
-        let refused = check.rejection(index, quota, &glance.reading);
-        return Err(longest(refused, subject, rest, now));
+    let glance = check.glance(subject, now);
+    if let Some(wait) = glance.refusal() {
+        glance.refuse();
+        return Err(longest(check.rejection(index, wait), subject, rest, now));
     }
-    look(subject, rest, Some(&Passing { index, check, glance, quota, before }), now)
+    look(subject, rest, Some(&Passing { index, check, glance, before }), now)
 }
 
 /// Counts under all that passed, or under none.
 fn count(last: Option<&Passing<'_>>) -> Result<(), Rejection> {
     let all = || successors(last, |passing| passing.before);
     for (taken, passing) in all().enumerate() {
-        if let Err(reading) = passing.glance.take(passing.quota) {
+        if let Err(wait) = passing.glance.take() {
+            passing.glance.refuse();
             all().take(taken).for_each(|passing| passing.glance.give_back());
-            return Err(passing.check.rejection(passing.index, passing.quota, &reading));
+            return Err(passing.check.rejection(passing.index, wait));
         }
     }
     Ok(())
@@ -99,9 +106,9 @@ fn count(last: Option<&Passing<'_>>) -> Result<(), Rejection> {
 fn longest(refused: Rejection, subject: &Subject, rest: &[Check<'_>], now: Tick) -> Rejection {
     let mut longest = refused;
     for (index, check) in (refused.check + 1..).zip(rest) {
-        let (reading, quota) = (check.glance(subject, now).reading, check.quota());
-        if !reading.admits(quota) && reading.wait(quota) > longest.retry_after {
-            longest = check.rejection(index, quota, &reading);
+        match check.glance(subject, now).refusal() {
+            Some(wait) if wait.time > longest.retry_after => longest = check.rejection(index, wait),
+            Some(_) | None => {}
         }
     }
     longest
@@ -109,15 +116,52 @@ fn longest(refused: Rejection, subject: &Subject, rest: &[Check<'_>], now: Tick)
 
 impl Check<'_> {
     fn glance(&self, subject: &Subject, now: Tick) -> Glance<'_> {
-        self.limit.window().glance(self.limit.key(subject), now)
+        let (key, quota) = (self.limit.key(subject), self.rate.quota(self.limit.spec().window));
+        match self.limit.tally() {
+            Tally::Window(window) => Glance::Plain { glance: window.glance(key, now), quota },
+            Tally::Fair(fair) => Glance::Fair(fair.glance(key, subject, quota, now)),
+        }
     }
 
-    fn quota(&self) -> u64 {
-        self.rate.quota(self.limit.spec().window)
+    fn rejection(&self, check: usize, wait: Wait) -> Rejection {
+        Rejection { check, retry_after: wait.time, quota: wait.share, window: self.limit.spec().window }
+    }
+}
+
+impl Glance<'_> {
+    /// Why the request has to wait, if it has to.
+    fn refusal(&self) -> Option<Wait> {
+        match self {
+            Self::Plain { glance, quota } if glance.reading.admits(*quota) => None,
+            Self::Plain { glance, quota } => Some(Wait::of(&glance.reading, *quota)),
+            Self::Fair(glance) => glance.refusal(),
+        }
     }
 
-    fn rejection(&self, check: usize, quota: u64, reading: &Reading) -> Rejection {
-        Rejection { check, retry_after: reading.wait(quota), quota, window: self.limit.spec().window }
+    /// Counts the request, if it still fits.
+    fn take(&self) -> Result<(), Wait> {
+        match self {
+            Self::Plain { glance, quota } => {
+                glance.take(*quota).map_err(|full| Wait::of(&full, *quota))
+            }
+            Self::Fair(glance) => glance.take(),
+        }
+    }
+
+    /// Uncounts the request.
+    fn give_back(&self) {
+        match self {
+            Self::Plain { glance, .. } => glance.give_back(),
+            Self::Fair(glance) => glance.give_back(),
+        }
+    }
+
+    /// Notes that it was refused here.
+    fn refuse(&self) {
+        match self {
+            Self::Plain { .. } => {}
+            Self::Fair(glance) => glance.refuse(),
+        }
     }
 }
 
@@ -168,7 +212,7 @@ mod tests {
         let checks = [0, 1, 2].map(|n| Check { limit: &limits[n], rate: full });
         let seen = |index, before| {
             let check: &Check<'_> = &checks[index];
-            Passing { index, check, glance: check.glance(&who, at(0.0)), quota: check.quota(), before }
+            Passing { index, check, glance: check.glance(&who, at(0.0)), before }
         };
         let first = seen(0, None);
         let second = seen(1, Some(&first));

@@ -1,16 +1,18 @@
 //! Limits: at most so many requests a second for each client, country, network or route.
 //!
 //! A limit counts only what it admitted itself, under an identity that survives reloads, so that a limit on logins
-//! is not used up by downloads. Limits per country have an exact window each. All others share one window per
-//! interval, with the limit's number hashed into the key: memory then grows with the number of distinct intervals,
-//! not of limits, and a sketch that is sized for the gate's clients holds them all. The rate is not part of a limit;
-//! it comes with each [`Check`](super::Check), since a script may compute it.
+//! is not used up by downloads. A limit whose key is shared by many clients is fair unless the operator says
+//! otherwise, see [`fair`](super::fair). Others per country have an exact window each; all others share one window
+//! per interval, with the limit's number hashed into the key: memory then grows with the number of distinct
+//! intervals, not of limits. The rate is not part of a limit; it comes with each [`Check`](super::Check), since a
+//! script may compute it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::fair::Fair;
 use super::settings::{Interval, TrafficError};
 use super::subject::{Key, Per, Subject};
 use super::window::Window;
@@ -30,13 +32,34 @@ pub struct LimitSpec {
     pub per: Per,
     /// The interval that it slides over.
     pub window: Interval,
+    /// Who gets what there is, when it is not enough.
+    pub sharing: Sharing,
+}
+
+/// Who gets what there is, when it is not enough. Of no meaning for limits per client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// Each client its part: who asks for little gets it all, the others as much as each other.
+    #[default]
+    Fair,
+    /// Whoever comes first.
+    FirstCome,
 }
 
 /// A limit that counts. Made by [`Traffic::limits`](super::Traffic::limits); counts live while anybody holds it.
 pub struct Limit {
     spec: LimitSpec,
-    window: Arc<Window>,
+    tally: Tally,
     tag: u32,
+}
+
+/// How a limit counts.
+pub(super) enum Tally {
+    /// One count for each key.
+    Window(Arc<Window>),
+    /// And one for each of its clients and networks.
+    Fair(Box<Fair>),
 }
 
 impl Rate {
@@ -55,10 +78,10 @@ impl Rate {
     }
 
     /// Whole requests per `interval`, rounded to nearest and at least 1: a rate below one request per interval
-    /// admits one per interval. Choose a longer interval for slower limits.
+    /// admits one per interval. Choose a longer interval for slower limits. At most 250,000,000, which is as far as
+    /// one key is counted.
     pub fn quota(self, interval: Interval) -> u64 {
-        // At most 1e9 * 86,400, which is exact.
-        (self.0 * interval.seconds()).round().max(1.0) as u64
+        (self.0 * interval.seconds()).round().clamp(1.0, 250e6) as u64
     }
 }
 
@@ -66,16 +89,24 @@ impl LimitSpec {
     /// Whether it has a window of its own.
     pub(super) fn is_exact(&self) -> bool {
         match self.per {
-            Per::Country => true,
+            Per::Country => !self.is_fair(),
             Per::Client | Per::Asn | Per::Route => false,
+        }
+    }
+
+    /// Whether its keys are shared by clients that get a fair part each.
+    pub fn is_fair(&self) -> bool {
+        match (self.per, self.sharing) {
+            (Per::Client, Sharing::Fair | Sharing::FirstCome) | (_, Sharing::FirstCome) => false,
+            (Per::Country | Per::Asn | Per::Route, Sharing::Fair) => true,
         }
     }
 }
 
 impl Limit {
-    /// `tag` tells the limits apart that share `window`.
-    pub(super) fn new(spec: LimitSpec, window: Arc<Window>, tag: u32) -> Self {
-        Self { spec, window, tag }
+    /// `tag` tells the limits apart that share a table.
+    pub(super) fn new(spec: LimitSpec, tally: Tally, tag: u32) -> Self {
+        Self { spec, tally, tag }
     }
 
     /// Its identity.
@@ -85,11 +116,23 @@ impl Limit {
 
     /// Admitted requests per second of this subject's bucket, over the interval before now.
     pub fn admitted_rate(&self, subject: &Subject, now: Tick) -> f64 {
-        self.window.read(self.key(subject), now).per_second()
+        let key = self.key(subject);
+        let reading = match &self.tally {
+            Tally::Window(window) => window.read(key, now),
+            Tally::Fair(fair) => fair.read(key, now),
+        };
+        reading.per_second()
     }
 
-    pub(super) fn window(&self) -> &Window {
-        &self.window
+    pub(super) fn fair(&self) -> Option<&Fair> {
+        match &self.tally {
+            Tally::Window(_) => None,
+            Tally::Fair(fair) => Some(fair),
+        }
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     pub(super) fn key(&self, subject: &Subject) -> Key {
@@ -127,7 +170,7 @@ mod tests {
             (0.25, Interval::TEN_SECONDS, 3),
             (0.001, Interval::TEN_SECONDS, 1),
             (f64::MIN_POSITIVE, Interval::SHORTEST, 1),
-            (1e9, day, 86_400_000_000_000),
+            (1e9, day, 250_000_000),
         ] {
             assert_eq!(Rate::new(rate).unwrap().quota(interval), quota, "{rate}");
         }

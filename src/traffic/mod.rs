@@ -2,22 +2,23 @@
 //!
 //! One [`Traffic`] lives beside the snapshot and outlives every reload. It knows what was *offered* (request rates,
 //! what is usual, surges: statistics that scripts read), what was *admitted* (by limit, which is what limits are
-//! about) and what was *counted* (events that scripts declare). All of it is sketches in sliding windows, shared by
+//! about) and what was *counted* (events that scripts declare). All of it is tables of sliding windows, shared by
 //! all threads without locks; memory follows from configuration, never from traffic. Time is handed in. Nothing
 //! here knows a rule or decides what to do with a rejection.
 
 mod admission;
+mod cell;
 mod counter;
-mod exact;
+mod fair;
 mod limit;
 mod offered;
-mod phase;
 mod reading;
 mod registry;
 mod settings;
 #[cfg(test)]
 mod simulation;
 mod subject;
+mod table;
 mod usual;
 mod window;
 
@@ -26,10 +27,10 @@ use std::time::Duration;
 
 pub use admission::{Admission, Check, Rejection};
 pub use counter::{Counter, CounterSpec};
-pub use limit::{Limit, LimitSpec, Rate};
+pub use limit::{Limit, LimitSpec, Rate, Sharing};
 pub use registry::MAX_INTERVALS;
 pub use settings::{Interval, Settings, Shape, TrafficError};
-pub use subject::{Per, RouteKey, Subject};
+pub use subject::{Per, RouteKey, Subject, Weight};
 
 use self::offered::Offered;
 use self::registry::Registry;

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::Part;
 use super::counter::{Counter, CounterSpec};
-use super::limit::{Limit, LimitSpec};
+use super::fair::{Fair, Members};
+use super::limit::{Limit, LimitSpec, Tally};
 use super::settings::{Interval, Settings, Shape, TrafficError};
 use super::subject::Per;
 use super::window::Window;
@@ -28,8 +29,16 @@ struct Shelves {
     limits: Vec<Weak<Limit>>,
     counters: Vec<Weak<Counter>>,
     windows: Vec<Named>,
+    members: Vec<(Interval, Weak<Members>)>,
     /// The number of the next limit that shares a window.
     next_tag: u32,
+}
+
+/// What somebody holds.
+struct InUse {
+    windows: Vec<(String, Arc<Window>)>,
+    members: Vec<Arc<Members>>,
+    limits: Vec<Arc<Limit>>,
 }
 
 /// A window and what it is for.
@@ -40,7 +49,7 @@ struct Named {
 
 #[derive(PartialEq, Eq)]
 enum Purpose {
-    /// All limits over this interval that are not per country.
+    /// All limits over this interval that are neither fair nor per country.
     Shared(Interval),
     /// One limit per country.
     Countries(String),
@@ -80,23 +89,41 @@ impl Registry {
 
     /// Rotates every window in use.
     pub(super) fn rotate(&self, now: Tick) {
-        for (_, window) in self.windows() {
-            window.rotate(now);
-        }
+        let InUse { windows, members, limits } = self.in_use();
+        windows.iter().for_each(|(_, window)| window.rotate(now));
+        members.iter().for_each(|members| members.rotate(now));
+        limits.iter().filter_map(|limit| limit.fair()).for_each(|fair| fair.rotate(now));
     }
 
-    /// What every window in use takes.
+    /// Every limit in use.
+    pub(super) fn limits_in_use(&self) -> Vec<Arc<Limit>> {
+        self.in_use().limits
+    }
+
+    /// What every window and every fair limit in use takes.
     pub(super) fn memory(&self) -> Vec<Part> {
-        let part = |(what, window): (String, Arc<Window>)| Part { what, bytes: window.bytes() };
-        self.windows().into_iter().map(part).collect()
+        let InUse { windows, members, limits } = self.in_use();
+        let part = |what: String, bytes| Part { what, bytes };
+        let windows = windows.into_iter().map(|(what, window)| part(what, window.bytes()));
+        let members = members.iter().map(|members| {
+            part(format!("clients of fair limits over {}", members.interval()), members.bytes())
+        });
+        let pools = limits.iter().filter_map(|limit| {
+            Some(part(format!("shares of limit `{}`", limit.spec().name), limit.fair()?.bytes()))
+        });
+        windows.chain(members).chain(pools).collect()
     }
 
-    /// The windows in use; the lock is not held while they are worked on.
-    fn windows(&self) -> Vec<(String, Arc<Window>)> {
+    /// What is in use; the lock is not held while it is worked on.
+    fn in_use(&self) -> InUse {
         let mut shelves = self.shelves();
         shelves.forget_unused();
         let named = |named: &Named| Some((named.purpose.describe(), named.window.upgrade()?));
-        shelves.windows.iter().filter_map(named).collect()
+        InUse {
+            windows: shelves.windows.iter().filter_map(named).collect(),
+            members: shelves.members.iter().filter_map(|(_, members)| members.upgrade()).collect(),
+            limits: shelves.limits.iter().filter_map(Weak::upgrade).collect(),
+        }
     }
 
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
@@ -110,14 +137,18 @@ impl Shelves {
         if let Some(known) = self.limits.iter().filter_map(Weak::upgrade).find(|limit| limit.spec() == spec) {
             return known;
         }
-        let limit = Arc::new(if spec.is_exact() {
+        self.next_tag = self.next_tag.wrapping_add(1);
+        let (tally, tag) = if spec.is_fair() {
+            let members = self.members(spec.window, shape);
+            (Tally::Fair(Box::new(Fair::new(spec.per, members))), self.next_tag)
+        } else if spec.is_exact() {
             let window = Arc::new(Window::of_countries(spec.window, now));
             self.remember(Purpose::Countries(spec.name.clone()), &window);
-            Limit::new(spec.clone(), window, 0)
+            (Tally::Window(window), 0)
         } else {
-            self.next_tag = self.next_tag.wrapping_add(1);
-            Limit::new(spec.clone(), self.shared(spec.window, shape, now), self.next_tag)
-        });
+            (Tally::Window(self.shared(spec.window, shape, now)), self.next_tag)
+        };
+        let limit = Arc::new(Limit::new(spec.clone(), tally, tag));
         self.limits.push(Arc::downgrade(&limit));
         limit
     }
@@ -131,6 +162,17 @@ impl Shelves {
         let window = Arc::new(Window::of_keys(interval, shape, now));
         self.remember(purpose, &window);
         window
+    }
+
+    /// The members of all fair limits over this interval.
+    fn members(&mut self, interval: Interval, shape: Shape) -> Arc<Members> {
+        let known = self.members.iter().find(|(known, members)| *known == interval && members.strong_count() > 0);
+        if let Some(members) = known.and_then(|(_, members)| members.upgrade()) {
+            return members;
+        }
+        let members = Arc::new(Members::new(interval, shape));
+        self.members.push((interval, Arc::downgrade(&members)));
+        members
     }
 
     fn counter(&mut self, spec: &CounterSpec, shape: Shape, now: Tick) -> Arc<Counter> {
@@ -156,6 +198,7 @@ impl Shelves {
         self.limits.retain(|limit| limit.strong_count() > 0);
         self.counters.retain(|counter| counter.strong_count() > 0);
         self.windows.retain(Named::is_used);
+        self.members.retain(|(_, members)| members.strong_count() > 0);
     }
 }
 
@@ -178,11 +221,11 @@ impl Purpose {
 #[cfg(test)]
 mod tests {
     use super::super::simulation::{at, interval, rate, subject, traffic};
-    use super::super::{Admission, Check, Traffic};
+    use super::super::{Admission, Check, Sharing, Traffic};
     use super::*;
 
     fn spec(name: &str, per: Per, seconds: u64) -> LimitSpec {
-        LimitSpec { name: name.to_owned(), per, window: interval(seconds) }
+        LimitSpec { name: name.to_owned(), per, window: interval(seconds), sharing: Sharing::Fair }
     }
 
     fn counter(name: &str, per: Per) -> CounterSpec {

@@ -15,16 +15,9 @@ pub enum TrafficError {
     /// A rate outside of [`Rate`](super::Rate)'s bounds.
     #[error("a rate of `{0}` requests/s is no limit, choose one above 0 and up to 1000000000, or block")]
     Rate(f64),
-    /// Sketch dimensions outside of [`Shape`]'s bounds.
-    #[error(
-        "a sketch of `{hashes}` x `{slots}` cannot be built, choose 1 to 8 hashes and 1024 to 4194304 slots"
-    )]
-    Shape {
-        /// Rows asked for.
-        hashes: usize,
-        /// Slots per row asked for.
-        slots: usize,
-    },
+    /// A table outside of [`Shape`]'s bounds.
+    #[error("a table of `{0}` slots cannot be built, choose from 1024 to 16777216")]
+    Shape(usize),
     /// More distinct windows than [`MAX_INTERVALS`](super::MAX_INTERVALS) in one set of limits.
     #[error("limits use `{0}` different windows, at most {max} are possible, let some share one", max = super::MAX_INTERVALS)]
     Intervals(usize),
@@ -34,22 +27,23 @@ pub enum TrafficError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Interval(u64);
 
-/// The dimensions of a count-min sketch: independent hashes (rows) and slots in each.
+/// The size of a table that counts keys, in slots of 16 bytes.
 ///
-/// A key is over-counted by about what the fullest of its neighbours brings, in the best of its rows: with the
-/// default 4 x 65,536 and 100,000 one-request keys in a window, by 0.4 requests. It is never under-counted.
+/// A key that was counted in this interval or the one before takes a slot. Up to [`Self::exact_keys`] of them are
+/// counted exactly; beyond that a key is over-counted by about as much as the rarest others have, at most one for
+/// each event per slot. It is never under-counted from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    hashes: usize,
     slots: usize,
 }
 
 /// What an operator may choose about counting. Takes effect at start; limits and counters may come and go later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Sketches that tell clients, networks and routes apart: one for statistics, one per interval of limits.
+    /// Tables that tell clients, networks and routes apart: one for statistics, and for each interval of limits one
+    /// that all limits share and one for the members of fair ones.
     pub keys: Shape,
-    /// Sketches of counters, one for each counter that is not per country.
+    /// Tables of counters, one for each counter that is not per country.
     pub counters: Shape,
     /// The interval of limits that do not choose their own.
     pub window: Interval,
@@ -77,6 +71,11 @@ impl Interval {
         Duration::from_nanos(self.0)
     }
 
+    /// So many of these intervals, but at least an hour and at most [`Self::LONGEST`].
+    pub(super) fn times(self, count: u64) -> Self {
+        Self(self.0.saturating_mul(count).clamp(Self::LONGEST.0 / 24, Self::LONGEST.0))
+    }
+
     /// Nanoseconds, never 0.
     pub(super) const fn nanos(self) -> u64 {
         self.0
@@ -99,39 +98,43 @@ impl fmt::Display for Interval {
 }
 
 impl Shape {
-    /// 1 to 8 hashes, 1,024 to 4,194,304 slots each.
-    pub fn new(hashes: usize, slots: usize) -> Result<Self, TrafficError> {
-        if (1..=8).contains(&hashes) && (1 << 10..=1 << 22).contains(&slots) {
-            Ok(Self { hashes, slots })
+    /// Slots that share a cache line.
+    pub(super) const WAYS: usize = 4;
+    const SLOT_BYTES: usize = 16;
+
+    /// 1,024 to 16,777,216 slots, rounded up to a multiple of 4.
+    pub fn new(slots: usize) -> Result<Self, TrafficError> {
+        if (1 << 10..=1 << 24).contains(&slots) {
+            Ok(Self { slots: slots.next_multiple_of(Self::WAYS) })
         } else {
-            Err(TrafficError::Shape { hashes, slots })
+            Err(TrafficError::Shape(slots))
         }
     }
 
-    /// A shape known to be good.
-    pub(super) const fn fixed(hashes: usize, slots: usize) -> Self {
-        Self { hashes, slots }
-    }
-
-    /// Rows.
-    pub const fn hashes(self) -> usize {
-        self.hashes
-    }
-
-    /// Slots in each row.
+    /// How many keys have a slot at a time.
     pub const fn slots(self) -> usize {
         self.slots
     }
 
-    /// Bytes that one window of this shape takes: three generations of counters.
+    /// How many keys are counted exactly, this interval's and those of the one before together: three quarters of
+    /// the slots. Up to four fifths, less than one key in a thousand is over-counted.
+    pub const fn exact_keys(self) -> usize {
+        self.slots / 4 * 3
+    }
+
+    pub(super) const fn lines(self) -> usize {
+        self.slots / Self::WAYS
+    }
+
+    /// Bytes that one window of this shape takes.
     pub const fn window_bytes(self) -> usize {
-        3 * self.hashes * self.slots * size_of::<isize>()
+        self.slots * Self::SLOT_BYTES
     }
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { hashes: 4, slots: 65_536 }
+        Self { slots: 1 << 18 }
     }
 }
 
@@ -160,15 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sketch_has_sane_dimensions() {
-        assert_eq!(Shape::new(4, 65_536), Ok(Shape::default()));
-        for (hashes, slots) in [(0, 65_536), (9, 65_536), (4, 0), (4, 1_023), (4, (1 << 22) + 1)] {
-            assert_eq!(Shape::new(hashes, slots), Err(TrafficError::Shape { hashes, slots }));
+    fn a_table_has_sane_dimensions() {
+        assert_eq!(Shape::new(1 << 18), Ok(Shape::default()));
+        assert_eq!(Shape::new(1_025).unwrap().slots(), 1_028);
+        for slots in [0, 1_023, (1 << 24) + 1, usize::MAX] {
+            assert_eq!(Shape::new(slots), Err(TrafficError::Shape(slots)));
         }
     }
 
     #[test]
-    fn a_default_window_takes_six_mebibytes() {
-        assert_eq!(Shape::default().window_bytes(), 6 << 20);
+    fn a_default_window_takes_four_mebibytes() {
+        assert_eq!(Shape::default().window_bytes(), 4 << 20);
     }
 }

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::{
-    Admission, Check, Interval, Limit, LimitSpec, Per, Rate, RouteKey, Settings, Shape, Subject, Traffic,
+    Admission, Check, Interval, Limit, LimitSpec, Per, Rate, RouteKey, Settings, Shape, Sharing, Subject,
+    Traffic, Weight,
 };
 use crate::facts::client::Prefix;
 use crate::facts::place::{Asn, CountryCode};
@@ -29,12 +30,12 @@ pub(super) fn rate(per_second: f64) -> Rate {
 
 /// Smaller than the default, which takes long to build without optimisation.
 pub(super) fn traffic() -> Traffic {
-    let shape = Shape::new(4, 8_192).unwrap();
+    let shape = Shape::new(32_768).unwrap();
     Traffic::new(Settings { keys: shape, counters: shape, window: Interval::TEN_SECONDS }, at(0.0))
 }
 
 pub(super) fn limit(traffic: &Traffic, name: &str, per: Per, seconds: u64) -> Arc<Limit> {
-    let spec = LimitSpec { name: name.to_owned(), per, window: interval(seconds) };
+    let spec = LimitSpec { name: name.to_owned(), per, window: interval(seconds), sharing: Sharing::Fair };
     traffic.limits(&[spec], at(0.0)).unwrap().remove(0)
 }
 
@@ -46,6 +47,7 @@ pub(super) fn subject(country: &str, n: u32) -> Subject {
         country: CountryCode::parse(country).unwrap(),
         asn: Asn::new(64_500),
         route: RouteKey::named("*/"),
+        weight: Weight::default(),
     }
 }
 

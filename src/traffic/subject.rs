@@ -37,7 +37,14 @@ pub struct Subject {
     pub asn: Asn,
     /// The route that the request takes.
     pub route: RouteKey,
+    /// How many shares of a fair limit the client has.
+    pub weight: Weight,
 }
+
+/// How many ordinary clients' shares of a fair limit one client has: 1 by default, up to 1000. For clients that are
+/// known to stand for many, or that have proved something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight(u16);
 
 impl Subject {
     /// Where the request comes from.
@@ -50,7 +57,7 @@ impl Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct RouteKey(u64);
 
-/// What a sketch hashes: the identity of one bucket, in a fixed size.
+/// What a table hashes: the identity of one bucket, in a fixed size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     bits: u128,
@@ -59,6 +66,8 @@ pub(super) struct Key {
 
 /// Set in a tag for a client without an address, which would otherwise look like `::`.
 const UNKNOWN_CLIENT: u64 = 1 << 63;
+/// Set in a tag for a whole network.
+const NETWORK: u64 = 1 << 62;
 
 impl Per {
     /// Every kind, in the order in which they are documented.
@@ -80,6 +89,27 @@ impl Per {
     }
 }
 
+impl Weight {
+    /// The most that a client can have.
+    pub const MOST: u16 = 1_000;
+
+    /// 1 to 1000 shares.
+    pub fn new(shares: u16) -> Option<Self> {
+        (1..=Self::MOST).contains(&shares).then_some(Self(shares))
+    }
+
+    /// Shares.
+    pub const fn shares(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
 impl RouteKey {
     /// The key of the route with this name: whatever text makes it unique, say its host and path.
     pub fn named(name: &str) -> Self {
@@ -91,7 +121,7 @@ impl RouteKey {
 }
 
 impl Subject {
-    /// The bucket of this request when told apart by `per`; `tag` keeps users of one sketch apart.
+    /// The bucket of this request when told apart by `per`; `tag` keeps users of one table apart.
     pub(super) fn key(&self, per: Per, tag: u32) -> Key {
         match per {
             Per::Client => Key::of_client(&self.client, tag),
@@ -99,6 +129,23 @@ impl Subject {
             Per::Asn => Key { bits: u128::from(self.asn.number()), tag: u64::from(tag) },
             Per::Route => Key { bits: u128::from(self.route.0), tag: u64::from(tag) },
         }
+    }
+
+    /// The client as a member of the bucket `pool`, which is told apart by `per`.
+    pub(super) fn member(&self, per: Per, pool: Key) -> Key {
+        Key::of_client(&self.client, 0).within(per, pool)
+    }
+
+    /// The client's network as a member of the bucket `pool`: the autonomous system, or without one the addresses
+    /// that share a wider prefix, 16 bits of IPv4 or 32 of IPv6.
+    pub(super) fn network(&self, per: Per, pool: Key) -> Key {
+        let bits = match (self.asn, self.client.network()) {
+            (Asn::UNKNOWN, Some(IpAddr::V4(v4))) => v4.to_ipv6_mapped().to_bits() >> 16,
+            (Asn::UNKNOWN, Some(IpAddr::V6(v6))) => v6.to_bits() >> 96 << 96,
+            (Asn::UNKNOWN, None) => 0,
+            (asn, _) => u128::from(asn.number()),
+        };
+        Key { bits, tag: NETWORK }.within(per, pool)
     }
 }
 
@@ -110,6 +157,30 @@ impl Key {
             Some(IpAddr::V6(v6)) => Self { bits: v6.to_bits(), tag },
             None => Self { bits: 0, tag: tag | UNKNOWN_CLIENT },
         }
+    }
+
+    /// The key's number, where it is a small one: [`CountryCode::index`].
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.bits).unwrap_or(usize::MAX)
+    }
+
+    /// What tells two keys of one tag and kind apart, apart from clients'.
+    pub(super) fn number(self) -> u64 {
+        self.bits as u64
+    }
+
+    /// This key in the bucket `pool`. A client has one country and one network, but may take any route.
+    fn within(self, per: Per, pool: Self) -> Self {
+        let bucket = match per {
+            Per::Client | Per::Country | Per::Asn => 0,
+            Per::Route => pool.number().wrapping_mul(0x9e37_79b9_7f4a_7c15) & !(UNKNOWN_CLIENT | NETWORK),
+        };
+        Self { tag: self.tag ^ pool.tag ^ bucket, ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn numbered(number: u64) -> Self {
+        Self { bits: number.into(), tag: 0 }
     }
 
     pub(super) fn of_country(country: CountryCode, tag: u32) -> Self {

@@ -1,0 +1,299 @@
+//! Fair limits: when a country, network or route is over its limit, its clients share what there is.
+//!
+//! Each key has a [`Pool`](pool::Pool) with what it admitted and how hard it presses; each client and each client's network has a
+//! cell with what it was admitted in that pool. All of it is fixed memory, and only what was admitted is counted,
+//! so that hammering a closed door changes nothing. What a request may do is decided in [`share`] alone; this file
+//! reads the cells for it and counts in them.
+
+mod pool;
+mod share;
+#[cfg(test)]
+mod simulation;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::pool::{Pool, Pools};
+use self::share::{Claim, ceiling};
+use super::cell::{Cell, Moment};
+use super::reading::Reading;
+use super::settings::{Interval, Shape};
+use super::subject::{Key, Per, Subject};
+use super::table::{Place, Table};
+use crate::facts::time::Tick;
+
+/// What a fair limit counts: its pools, and the members of them.
+pub(super) struct Fair {
+    per: Per,
+    pools: Pools,
+    members: Arc<Members>,
+}
+
+/// Clients and networks in pools; all fair limits over one interval share them.
+pub(super) struct Members {
+    interval: Interval,
+    /// What was admitted to each client and each network.
+    cells: Table,
+    /// Samples of what was admitted to each network over a long interval: what is usual.
+    usual: Table,
+    long: Interval,
+}
+
+/// A request that was looked at and is not counted yet.
+pub(super) struct Glance<'a> {
+    members: &'a Members,
+    pool: &'a Pool,
+    reading: Reading,
+    moment: Moment,
+    long: Moment,
+    quota: u64,
+    client: Place,
+    network_key: Key,
+    network: Place,
+    pressed: Option<Pressed>,
+}
+
+/// What is known of a request in a pool that is not calm.
+#[derive(Clone, Copy)]
+struct Pressed {
+    claim: Claim,
+    own: Reading,
+    network: Reading,
+    held: f32,
+    weight: f32,
+}
+
+/// Why a request has to wait, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// When a retry passes.
+    pub(super) time: Duration,
+    /// What this client may have in a window.
+    pub(super) share: u64,
+}
+
+/// A pool that is over its limit, for display.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Crowd {
+    /// The number of the key.
+    pub(super) number: u64,
+    pub(super) quota: f64,
+    pub(super) admitted: f64,
+    pub(super) refused: f64,
+    /// The most that one client may have in a window.
+    pub(super) share: f64,
+}
+
+/// A network's usual part is that of the last hour or more.
+const LONG: u64 = 360;
+/// One in so many admitted requests is a sample of what is usual.
+const SAMPLED: u64 = 8;
+/// Networks that have more than this of their usual part are no sample, or a crowd could make itself usual.
+const ORDINARY: f32 = 1.0;
+/// Before there is experience, a network's usual part is one in so many.
+const NETWORKS: f32 = 8.0;
+/// Experience is this part of a quota, in samples.
+const EXPERIENCE: f32 = 1.0 / 32.0;
+/// A retry is told to wait until it is this far below its share, since shares move.
+const MARGIN: f32 = 0.7;
+/// Nobody is told to wait for more windows than this.
+const MOST_WINDOWS: f32 = 16.0;
+
+impl Members {
+    pub(super) fn new(interval: Interval, shape: Shape) -> Self {
+        let usual = Shape::new(shape.slots() / 8).unwrap_or(shape);
+        Self { interval, cells: Table::new(shape), usual: Table::new(usual), long: interval.times(LONG) }
+    }
+
+    pub(super) fn interval(&self) -> Interval {
+        self.interval
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.cells.bytes() + self.usual.bytes()
+    }
+
+    pub(super) fn rotate(&self, now: Tick) {
+        self.cells.sweep(Moment::at(self.interval, now));
+        self.usual.sweep(Moment::at(self.long, now));
+    }
+}
+
+impl Fair {
+    pub(super) fn new(per: Per, members: Arc<Members>) -> Self {
+        let pools = match per {
+            Per::Country => Pools::of_countries(),
+            Per::Client | Per::Asn | Per::Route => Pools::of_keys(),
+        };
+        Self { per, pools, members }
+    }
+
+    /// Bytes of its pools.
+    pub(super) fn bytes(&self) -> usize {
+        self.pools.bytes()
+    }
+
+    pub(super) fn rotate(&self, now: Tick) {
+        let Members { interval, long, .. } = *self.members;
+        self.pools.sweep(Moment::at(interval, now), Moment::at(long, now));
+    }
+
+    /// What was admitted in this key's pool.
+    pub(super) fn read(&self, key: Key, now: Tick) -> Reading {
+        let moment = Moment::at(self.members.interval, now);
+        self.pools.of(key, moment).admitted.read(moment)
+    }
+
+    /// Looks at a request in the pool of `key`.
+    pub(super) fn glance(&self, key: Key, subject: &Subject, quota: u64, now: Tick) -> Glance<'_> {
+        let members = &*self.members;
+        let moment = Moment::at(members.interval, now);
+        let pool = self.pools.of(key, moment);
+        let network_key = subject.network(self.per, key);
+        let mut glance = Glance {
+            members,
+            pool,
+            reading: pool.admitted.read(moment),
+            moment,
+            long: Moment::at(members.long, now),
+            quota,
+            client: members.cells.place(subject.member(self.per, key)),
+            network_key,
+            network: members.cells.place(network_key),
+            pressed: None,
+        };
+        let admitted = glance.reading.estimate() as f32;
+        if Claim::is_calm(quota as f32, admitted, pool.held(moment)) {
+            return glance;
+        }
+        glance.pressed = Some(glance.press(admitted, subject.weight.shares()));
+        glance
+    }
+
+    /// Every pool that is over its limit.
+    pub(super) fn crowds(&self, now: Tick) -> impl Iterator<Item = Crowd> {
+        let moment = Moment::at(self.members.interval, now);
+        self.pools.numbered().filter_map(move |(number, pool)| {
+            let held = pool.held(moment);
+            let (admitted, refused) = (pool.admitted.read(moment).estimate(), pool.refused.read(moment).estimate());
+            (refused > 0.5).then(|| {
+                let quota = pool.quota();
+                let claim = Claim { quota, admitted: 0.0, own: 1.0, taken: 0.0, growth: 0.0 };
+                Crowd { number, quota: quota.into(), admitted, refused, share: claim.share(held).into() }
+            })
+        })
+    }
+}
+
+impl Glance<'_> {
+    /// Reads what decides in a pool that is not calm.
+    fn press(&self, admitted: f32, shares: u16) -> Pressed {
+        let Self { members, pool, moment, long, .. } = *self;
+        let read = |place| members.cells.find(place).map_or_else(|| Cell::default().read(moment), |cell| cell.read(moment));
+        let (own, network) = (read(self.client), read(self.network));
+        let (quota, weight) = (self.quota as f32, f32::from(shares));
+        let experience = EXPERIENCE * quota;
+        let samples = |cell: &Cell| cell.read(long).estimate() as f32;
+        let usual = members.usual.find(members.usual.place(self.network_key));
+        let known = usual.map_or(0.0, samples);
+        let part = (known + experience) / (samples(&pool.samples) + NETWORKS * experience);
+        let taken = own.estimate() as f32;
+        let claim = Claim {
+            quota,
+            admitted,
+            own: (taken + 0.5) / weight,
+            taken,
+            growth: (network.estimate() as f32 + 0.5) / (quota * part),
+        };
+        Pressed { claim, own, network, held: pool.steer(&claim, moment), weight }
+    }
+
+    /// Why the request has to wait, if it has to.
+    pub(super) fn refusal(&self) -> Option<Wait> {
+        let Some(pressed) = &self.pressed else { return None };
+        let passes = if pressed.is_alone(&self.reading) {
+            self.reading.admits(self.quota)
+        } else {
+            self.reading.admits(ceiling(self.quota)) && pressed.claim.passes(pressed.held)
+        };
+        (!passes).then(|| self.wait(pressed))
+    }
+
+    /// Notes that the request was refused here.
+    pub(super) fn refuse(&self) {
+        self.pool.refused.add(1, self.moment);
+    }
+
+    /// Counts the request, if it still fits.
+    pub(super) fn take(&self) -> Result<(), Wait> {
+        let alone = self.pressed.as_ref().is_some_and(|pressed| pressed.is_alone(&self.reading));
+        let most = if alone { self.quota } else { ceiling(self.quota) };
+        let taken = self.pool.admitted.take(most, self.moment);
+        let before = taken.map_err(|full| Wait { share: self.quota, ..Wait::of(&full, most) })?;
+        self.cell(self.client).add(1, self.moment);
+        self.cell(self.network).add(1, self.moment);
+        let ordinary = |pressed: &Pressed| pressed.claim.growth < ORDINARY;
+        if before.is_multiple_of(SAMPLED) && self.pressed.as_ref().is_none_or(ordinary) {
+            self.sample();
+        }
+        Ok(())
+    }
+
+    /// Lets an admitted request stand for what is usual.
+    #[cold]
+    fn sample(&self) {
+        let usual = &self.members.usual;
+        usual.claim(usual.place(self.network_key), self.long).add(1, self.long);
+        self.pool.samples.add(1, self.long);
+    }
+
+    /// Uncounts what was taken.
+    pub(super) fn give_back(&self) {
+        self.pool.admitted.give_back(self.moment.epoch);
+        self.cell(self.client).give_back(self.moment.epoch);
+        self.cell(self.network).give_back(self.moment.epoch);
+    }
+
+    fn cell(&self, place: Place) -> &Cell {
+        self.members.cells.claim(place, self.moment)
+    }
+
+    #[cold]
+    fn wait(&self, pressed: &Pressed) -> Wait {
+        let Pressed { claim, own, network, held, weight } = *pressed;
+        if pressed.is_alone(&self.reading) {
+            return Wait { time: self.reading.wait(self.quota), share: self.quota };
+        }
+        let window = self.moment.interval.duration();
+        let share = claim.share(claim.pressure(held).max(held)) * weight;
+        let whole = (share as u64).max(1);
+        let windows = |windows: f32| window.mul_f32(windows.clamp(0.0, MOST_WINDOWS));
+        let time = if claim.passes(held) || claim.own <= MARGIN * share {
+            // Everybody waits for a place, not this client for its share.
+            self.reading.wait(ceiling(self.quota)).max(window / 32)
+        } else if claim.is_for_its_network() {
+            // As if all that are refused came one after the other.
+            let refused = self.pool.refused.read(self.moment).estimate() as f32;
+            windows(refused / network.estimate().max(1.0) as f32).max(window)
+        } else if share < 1.0 {
+            windows(1.0 / share).max(own.wait(1))
+        } else {
+            own.wait(((MARGIN * share) as u64).max(1))
+        };
+        Wait { time, share: whole }
+    }
+}
+
+impl Wait {
+    /// Until one more fits into `quota`, if nothing else is counted.
+    pub(super) fn of(reading: &Reading, quota: u64) -> Self {
+        Self { time: reading.wait(quota), share: quota }
+    }
+}
+
+impl Pressed {
+    /// Whether nobody else was admitted.
+    fn is_alone(&self, pool: &Reading) -> bool {
+        (self.own.previous, self.own.current) == (pool.previous, pool.current)
+    }
+}
