@@ -167,7 +167,7 @@ impl Glance<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulation::{at, limit, rate, subject, traffic};
+    use super::super::simulation::{at, first_come, limit, rate, subject, traffic};
     use super::super::{Per, Traffic};
     use super::*;
 
@@ -192,7 +192,7 @@ mod tests {
     fn a_request_counts_under_all_of_its_limits_or_under_none() {
         let traffic = traffic();
         let (client, country) =
-            (limit(&traffic, "c", Per::Client, 10), limit(&traffic, "k", Per::Country, 10));
+            (limit(&traffic, "c", Per::Client, 10), first_come(&traffic, "k", Per::Country, 10));
         let checks = [Check { limit: &client, rate: rate(1.0) }, Check { limit: &country, rate: rate(1.5) }];
         let (first, second) = (subject("DE", 1), subject("DE", 2));
         assert_eq!(pass(&traffic, &first, &checks, 50, at(0.0)), 10);

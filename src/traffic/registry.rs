@@ -228,6 +228,10 @@ mod tests {
         LimitSpec { name: name.to_owned(), per, window: interval(seconds), sharing: Sharing::Fair }
     }
 
+    fn plain(name: &str, per: Per, seconds: u64) -> LimitSpec {
+        LimitSpec { sharing: Sharing::FirstCome, ..spec(name, per, seconds) }
+    }
+
     fn counter(name: &str, per: Per) -> CounterSpec {
         CounterSpec { name: name.to_owned(), per, window: interval(60) }
     }
@@ -270,20 +274,20 @@ mod tests {
     fn what_nobody_holds_is_forgotten() {
         let traffic = traffic();
         let empty = traffic.memory();
-        let limits =
-            traffic.limits(&[spec("a", Per::Client, 10), spec("b", Per::Country, 10)], at(0.0)).unwrap();
+        let specs =
+            [spec("a", Per::Client, 10), plain("b", Per::Country, 10), spec("c", Per::Country, 10)];
+        let limits = traffic.limits(&specs, at(0.0)).unwrap();
         let counters = traffic.counters(&[counter("c", Per::Client)], at(0.0));
         assert!(limits.iter().all(|limit| admits(&traffic, limit)));
-        assert_eq!(traffic.memory().len(), empty.len() + 3);
+        assert_eq!(traffic.memory().len(), empty.len() + 5);
         drop((limits, counters));
         traffic.rotate(at(0.0));
         assert_eq!(traffic.memory(), empty);
-        assert!(
-            traffic.registry.shelves().limits.is_empty() && traffic.registry.shelves().counters.is_empty()
-        );
+        let shelves = traffic.registry.shelves();
+        assert!(shelves.limits.is_empty() && shelves.counters.is_empty() && shelves.members.is_empty());
+        drop(shelves);
         // What comes back under the same name begins at zero.
-        let limits =
-            traffic.limits(&[spec("a", Per::Client, 10), spec("b", Per::Country, 10)], at(0.0)).unwrap();
+        let limits = traffic.limits(&specs, at(0.0)).unwrap();
         assert!(limits.iter().all(|limit| admits(&traffic, limit)));
     }
 
@@ -304,16 +308,22 @@ mod tests {
         let many: Vec<LimitSpec> = (0..100).map(|n| spec(&format!("l{n}"), Per::Client, 10)).collect();
         let _limits = traffic.limits(&many, at(0.0)).unwrap();
         assert_eq!(traffic.memory_bytes(), empty + shared_bytes(&traffic));
-        let _more = traffic.limits(&[spec("k", Per::Country, 10), spec("l", Per::Asn, 11)], at(0.0)).unwrap();
-        let exact = 3 * 4 * 8_192 * 8;
-        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + exact);
+        let more = [plain("k", Per::Country, 10), plain("l", Per::Asn, 11)];
+        let _more = traffic.limits(&more, at(0.0)).unwrap();
+        let (shared, exact) = (shared_bytes(&traffic), 676 * 8);
+        assert_eq!(traffic.memory_bytes(), empty + 2 * shared + exact);
         let _counters = traffic.counters(&[counter("a", Per::Client), counter("b", Per::Country)], at(0.0));
         let counted = traffic.settings().counters.window_bytes();
-        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + 2 * exact + counted);
+        assert_eq!(traffic.memory_bytes(), empty + 2 * shared + 2 * exact + counted);
+        // Fair limits share their members, and have a line for each country, or 4,104 for whatever there is.
+        let fair = [spec("k", Per::Country, 10), spec("l", Per::Asn, 10), spec("m", Per::Country, 10)];
+        let _fair = traffic.limits(&fair, at(0.0)).unwrap();
+        let all = empty + 2 * shared + 2 * exact + counted + shared * 9 / 8 + (2 * 676 + 4_104) * 64;
+        assert_eq!(traffic.memory_bytes(), all);
         for n in 0..1_000 {
             traffic.offer(&subject("DE", n), at(0.0));
         }
-        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + 2 * exact + counted);
+        assert_eq!(traffic.memory_bytes(), all);
     }
 
     #[test]
@@ -327,7 +337,8 @@ mod tests {
     #[test]
     fn a_part_says_what_it_is_for() {
         let traffic = traffic();
-        let limits = [spec("a", Per::Client, 10), spec("country", Per::Country, 1)];
+        let limits =
+            [spec("a", Per::Client, 10), plain("country", Per::Country, 1), spec("country", Per::Country, 1)];
         let _limits = traffic.limits(&limits, at(0.0)).unwrap();
         let _counters = traffic.counters(&[counter("login_failed", Per::Client)], at(0.0));
         let parts: Vec<String> = traffic.memory().into_iter().map(|part| part.what).collect();
@@ -340,6 +351,8 @@ mod tests {
                 "limits over 10s",
                 "countries of limit `country`",
                 "counter `login_failed`",
+                "clients of fair limits over 1s",
+                "shares of limit `country`",
             ]
         );
     }

@@ -39,6 +39,13 @@ pub(super) fn limit(traffic: &Traffic, name: &str, per: Per, seconds: u64) -> Ar
     traffic.limits(&[spec], at(0.0)).unwrap().remove(0)
 }
 
+/// A limit that is not fair.
+pub(super) fn first_come(traffic: &Traffic, name: &str, per: Per, seconds: u64) -> Arc<Limit> {
+    let sharing = Sharing::FirstCome;
+    let spec = LimitSpec { name: name.to_owned(), per, window: interval(seconds), sharing };
+    traffic.limits(&[spec], at(0.0)).unwrap().remove(0)
+}
+
 /// The `n`th client of a country, in a network and on a route that all of them share.
 pub(super) fn subject(country: &str, n: u32) -> Subject {
     let address = std::net::Ipv4Addr::from(n << 8);

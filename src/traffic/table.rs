@@ -83,11 +83,10 @@ impl Table {
     /// Finds a cell for a key that has none.
     #[cold]
     fn settle(&self, place: Place, moment: Moment) -> &Cell {
-        let slots = || self.candidates(place).flat_map(|line| &line.0);
         // Each try fails only because another key has moved in, so that a few are plenty.
         for _ in 0..Shape::WAYS {
-            let least = slots().min_by_key(|slot| slot.cell.weight(moment.epoch));
-            let Some(slot) = least else { break };
+            let rarest = self.candidates(place).filter_map(|line| line.rarest(moment.epoch));
+            let Some((.., slot)) = rarest.min_by_key(|(weight, used, _)| (*weight, *used)) else { break };
             let owner = slot.owner.load(Ordering::Relaxed);
             let taken = slot.owner.compare_exchange(owner, place.0, Ordering::Relaxed, Ordering::Relaxed);
             if taken.is_ok() {
@@ -97,13 +96,23 @@ impl Table {
                 return found;
             }
         }
-        slots().next().map_or(&self.stray, |slot| &slot.cell)
+        self.candidates(place).find_map(|line| line.0.first()).map_or(&self.stray, |slot| &slot.cell)
     }
 
     fn candidates(&self, place: Place) -> impl Iterator<Item = &Line> {
         let scaled = |half: u64| ((half * self.lines.len() as u64) >> 32) as usize;
         let places = [scaled(place.0 & 0xffff_ffff), scaled(place.0 >> 32)];
         places.into_iter().filter_map(|at| self.lines.get(at))
+    }
+}
+
+impl Line {
+    /// The slot that counted least, with what it counted and how many slots are in use: of two lines with room, the
+    /// emptier one is taken, which fills a table evenly.
+    fn rarest(&self, epoch: u64) -> Option<(u64, usize, &Slot)> {
+        let weighed = || self.0.iter().map(|slot| (slot.cell.weight(epoch), slot));
+        let used = weighed().filter(|(weight, _)| *weight > 0).count();
+        weighed().min_by_key(|(weight, _)| *weight).map(|(weight, slot)| (weight, used, slot))
     }
 }
 

@@ -164,6 +164,7 @@ impl Fair {
         };
         let admitted = glance.reading.estimate() as f32;
         if Claim::is_calm(quota as f32, admitted, pool.held(moment)) {
+            pool.rest(quota as f32, moment);
             return glance;
         }
         glance.pressed = Some(glance.press(admitted, subject.weight.shares()));
@@ -178,7 +179,8 @@ impl Fair {
             let (admitted, refused) = (pool.admitted.read(moment).estimate(), pool.refused.read(moment).estimate());
             (refused > 0.5).then(|| {
                 let quota = pool.quota();
-                let claim = Claim { quota, admitted: 0.0, own: 1.0, taken: 0.0, growth: 0.0 };
+                let typical = pool.typical();
+                let claim = Claim { quota, admitted: 0.0, typical, own: 1.0, taken: 0.0, growth: 0.0 };
                 Crowd { number, quota: quota.into(), admitted, refused, share: claim.share(held).into() }
             })
         })
@@ -201,6 +203,7 @@ impl Glance<'_> {
         let claim = Claim {
             quota,
             admitted,
+            typical: pool.typical(),
             own: (taken + 0.5) / weight,
             taken,
             growth: (network.estimate() as f32 + 0.5) / (quota * part),
@@ -230,7 +233,9 @@ impl Glance<'_> {
         let most = if alone { self.quota } else { ceiling(self.quota) };
         let taken = self.pool.admitted.take(most, self.moment);
         let before = taken.map_err(|full| Wait { share: self.quota, ..Wait::of(&full, most) })?;
-        self.cell(self.client).add(1, self.moment);
+        if self.cell(self.client).add(1, self.moment) == 0 {
+            self.pool.clients.add(1, self.moment);
+        }
         self.cell(self.network).add(1, self.moment);
         let ordinary = |pressed: &Pressed| pressed.claim.growth < ORDINARY;
         if before.is_multiple_of(SAMPLED) && self.pressed.as_ref().is_none_or(ordinary) {

@@ -21,12 +21,14 @@ pub(super) struct Pool {
     pub(super) admitted: Cell,
     /// Requests refused.
     pub(super) refused: Cell,
+    /// Clients that were admitted in an interval.
+    pub(super) clients: Cell,
     /// Samples of what was admitted over a long interval.
     pub(super) samples: Cell,
     /// The pressure that is held, and the step in which it was found.
     held: AtomicU64,
-    /// The last quota.
-    quota: AtomicU64,
+    /// What a client has typically, and the last quota.
+    known: AtomicU64,
 }
 
 /// All pools of one limit.
@@ -54,6 +56,9 @@ const IDLE: i32 = 2 * STEPS as i32;
 const KEYS: usize = 4_096;
 /// Pools in which a key may be.
 const REACH: usize = 8;
+/// How fast what is typical is learned.
+const LEARN: f32 = 1.0 / 8.0;
+
 impl Pool {
     /// The pressure that is held, moved on to this moment. `claim` is any request that is looked at now.
     pub(super) fn steer(&self, claim: &Claim, moment: Moment) -> f32 {
@@ -66,9 +71,25 @@ impl Pool {
         }
         let windows = elapsed as f32 / STEPS as f32;
         let next = if (0..IDLE).contains(&elapsed) { claim.steer(held, windows) } else { 0.0 };
-        let _ = self.held.compare_exchange(word, pack(next, now), Ordering::Relaxed, Ordering::Relaxed);
-        self.quota.store(u64::from(claim.quota.to_bits()), Ordering::Relaxed);
+        self.step(word, next, now, claim.quota, moment);
         next
+    }
+
+    /// Notes that nothing is held now.
+    pub(super) fn rest(&self, quota: f32, moment: Moment) {
+        let (word, now) = (self.held.load(Ordering::Relaxed), step_at(moment));
+        if u64::from(now) / STEPS != u64::from(unpack(word).1) / STEPS {
+            self.step(word, 0.0, now, quota, moment);
+        }
+    }
+
+    /// Holds `next` from now on, unless another thread was faster.
+    fn step(&self, word: u64, next: f32, now: u32, quota: f32, moment: Moment) {
+        let (held, step) = unpack(word);
+        let swapped = self.held.compare_exchange(word, pack(next, now), Ordering::Relaxed, Ordering::Relaxed);
+        if swapped.is_ok() && u64::from(now) / STEPS != u64::from(step) / STEPS {
+            self.learn(held, quota, moment);
+        }
     }
 
     /// The pressure that was held last, 0 if that is long ago.
@@ -78,13 +99,32 @@ impl Pool {
         if (-IDLE..IDLE).contains(&elapsed) { held } else { 0.0 }
     }
 
-    /// The quota of the last request that was looked at under pressure.
+    /// What a client has typically in a window, 0 if that is not known.
+    pub(super) fn typical(&self) -> f32 {
+        unpack(self.known.load(Ordering::Relaxed)).0
+    }
+
+    /// The quota of the last request that was looked at.
     pub(super) fn quota(&self) -> f32 {
-        f32::from_bits(self.quota.load(Ordering::Relaxed) as u32)
+        f32::from_bits(unpack(self.known.load(Ordering::Relaxed)).1)
+    }
+
+    /// Learns from the interval that is over what is typical, unless something is held: who is cut is typical too
+    /// then, and a crowd could make itself the measure.
+    fn learn(&self, held: f32, quota: f32, moment: Moment) {
+        let (admitted, clients) = (self.admitted.completed(moment.epoch), self.clients.completed(moment.epoch));
+        let known = self.typical();
+        let typical = match (clients, admitted as f32 / clients as f32) {
+            (0, _) => known,
+            _ if held > 0.0 => known,
+            (_, seen) if known > 0.0 => known + LEARN * (seen - known),
+            (_, seen) => seen,
+        };
+        self.known.store(pack(typical, quota.to_bits()), Ordering::Relaxed);
     }
 
     fn sweep(&self, moment: Moment, long: Moment) {
-        for cell in [&self.admitted, &self.refused] {
+        for cell in [&self.admitted, &self.refused, &self.clients] {
             cell.sweep(moment.epoch);
         }
         self.samples.sweep(long.epoch);
@@ -177,7 +217,7 @@ mod tests {
     }
 
     fn claim(admitted: f32) -> Claim {
-        Claim { quota: 100.0, admitted, own: 50.0, taken: 50.0, growth: 1.0 }
+        Claim { quota: 100.0, admitted, typical: 0.0, own: 50.0, taken: 50.0, growth: 1.0 }
     }
 
     #[test]

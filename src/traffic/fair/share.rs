@@ -17,6 +17,8 @@ pub(super) struct Claim {
     pub(super) quota: f32,
     /// What it has admitted.
     pub(super) admitted: f32,
+    /// What a client of this pool has typically; 0 if that is not known yet.
+    pub(super) typical: f32,
     /// What this client has, counting this request by half, per share of its weight.
     pub(super) own: f32,
     /// What this client has, whatever its weight.
@@ -26,7 +28,7 @@ pub(super) struct Claim {
 }
 
 /// Part of the quota that is kept free for bursts of those who are below their share.
-const RESERVE: f32 = 0.02;
+const RESERVE: f32 = 0.015;
 /// No more than this part of what others have: who is alone may have all.
 const RESERVE_OF_OTHERS: f32 = 0.125;
 /// Octaves of pressure for an excess of one whole quota.
@@ -35,6 +37,12 @@ const GAIN: f32 = 58.0;
 const SETTLE: f32 = 0.6;
 /// The most pressure there can be.
 const MOST: f32 = 64.0;
+/// How many times what is typical a client may have before it is asked first.
+const MODEST: f32 = 3.0;
+/// Without experience: what part of the quota a client may have before it is asked first.
+const MODEST_PART: f32 = 1.0 / 64.0;
+/// Octaves of standing for each octave of pressure among the modest.
+const SQUEEZE: f32 = 2.0;
 /// How many times its usual part a network may have before its clients stand lower.
 const GROWN: f32 = 1.25;
 /// Octaves of standing for each octave of growth beyond.
@@ -77,7 +85,13 @@ impl Claim {
 
     /// The most that this client, whose weight counts, has at this pressure, in requests per window.
     pub(super) fn share(&self, pressure: f32) -> f32 {
-        self.quota * (-(pressure + self.crowding()).max(0.0)).exp2()
+        let (modest, first) = (self.modest(), (self.quota / self.modest()).log2());
+        if pressure <= first {
+            self.quota * (-pressure.max(0.0)).exp2()
+        } else {
+            let octaves = (pressure - first) * SQUEEZE - CROWDING * GROWTHS + self.crowding();
+            modest * (-octaves.max(0.0)).exp2()
+        }
     }
 
     /// What is admitted beyond what should be, as a part of the quota.
@@ -88,7 +102,19 @@ impl Claim {
     }
 
     fn standing(&self) -> f32 {
-        (self.quota / self.own).log2() - self.crowding()
+        let modest = self.modest();
+        if self.own > modest {
+            (self.quota / self.own).log2()
+        } else {
+            let among_modest = (modest / self.own).log2() + CROWDING * GROWTHS - self.crowding();
+            (self.quota / modest).log2() + among_modest / SQUEEZE
+        }
+    }
+
+    /// Up to this much a client is not asked before its network is.
+    fn modest(&self) -> f32 {
+        let modest = if self.typical > 0.0 { MODEST * self.typical } else { MODEST_PART * self.quota };
+        modest.clamp(1.0, self.quota.max(1.0))
     }
 
     /// By how much the client's network lowers its standing.
@@ -103,12 +129,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn claim(own: f32, growth: f32) -> Claim {
-        Claim { quota: 2_400.0, admitted: 2_350.0, own, taken: own, growth }
+        Claim { quota: 2_400.0, admitted: 2_350.0, typical: 10.0, own, taken: own, growth }
     }
 
     #[test]
     fn who_has_much_is_asked_first_and_so_is_who_comes_in_a_crowd() {
-        let order = [claim(500.0, 2.0), claim(500.0, 1.0), claim(2.0, 8.0), claim(30.0, 1.2), claim(10.0, 1.0)];
+        let order = [claim(500.0, 1.0), claim(31.0, 9.0), claim(2.0, 8.0), claim(29.0, 1.2), claim(10.0, 1.0)];
         let standings: Vec<f32> = order.iter().map(Claim::standing).collect();
         assert!(standings.is_sorted(), "{standings:?}");
     }
@@ -125,12 +151,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_share_is_the_most_that_passes(
-            quota in 10f32..1e6, pressure in 0f32..40.0, growth in 0.1f32..30.0,
+            quota in 10f32..1e6, pressure in 0f32..40.0, growth in 0.1f32..30.0, typical in 0f32..50.0,
         ) {
-            let claim = Claim { quota, admitted: quota, own: 0.5, taken: 0.0, growth };
+            let claim = Claim { quota, admitted: quota, typical, own: 0.5, taken: 0.0, growth };
             let share = claim.share(pressure);
             let (less, more) = (Claim { own: share * 0.99, ..claim }, Claim { own: share * 1.01, ..claim });
-            prop_assert!(less.standing() > pressure && more.standing() < pressure);
+            // Between the two kinds of asking, a share stays where it is.
+            let stays = share >= claim.modest() * 0.999;
+            prop_assert!(less.standing() > pressure || stays);
+            prop_assert!(more.standing() < pressure || stays);
         }
 
         #[test]
