@@ -4,7 +4,7 @@
 //! and upstreams are names that an operator wrote. Nothing that a client sends becomes a label. On the path of a
 //! request no label is looked up in the registry: handles are resolved when a policy is published.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 use crate::decision::{Evaluation, Level, Mode, Outcome, Reason};
 use crate::facts::place::CountryCode;
 use crate::facts::time::Wall;
 use crate::snapshot::{Generation, Snapshot};
+use crate::traffic::{Crowded, Per, Whose};
 
 /// All metrics of one gate.
 pub struct Metrics {
@@ -26,6 +27,10 @@ pub struct Metrics {
     decisions: IntCounterVec,
     /// Handles of `decisions` by country, outcome and level, made when first used.
     handles: Box<[OnceLock<IntCounter>]>,
+    throttled: IntCounterVec,
+    /// Handles of `throttled` by country and key, made when first used.
+    throttles: Box<[OnceLock<IntCounter>]>,
+    fair_share: GaugeVec,
     reasons: IntCounterVec,
     script_errors: IntCounterVec,
     known: ArcSwap<Known>,
@@ -62,6 +67,19 @@ impl Metrics {
             registry: Registry::new(),
             decisions: vec("riskgate_decisions_total", "Requests judged.", &["country", "action", "level"])?,
             handles: (0..slots).map(|_| OnceLock::new()).collect(),
+            throttled: vec(
+                "riskgate_throttled_total",
+                "Requests that a limit turned away.",
+                &["country", "per"],
+            )?,
+            throttles: (0..CountryCode::COUNT * Per::ALL.len()).map(|_| OnceLock::new()).collect(),
+            fair_share: GaugeVec::new(
+                Opts::new(
+                    "riskgate_fair_share",
+                    "Requests/s that one client may have, in countries that are over a limit.",
+                ),
+                &["country"],
+            )?,
             reasons: vec("riskgate_reasons_total", "Reasons given by enforced scripts.", &["reason"])?,
             script_errors: vec(
                 "riskgate_script_errors_total",
@@ -128,6 +146,32 @@ impl Metrics {
         self.request.observe(total.as_secs_f64());
     }
 
+    /// Counts a request from `country` that a limit `per` this key turned away.
+    pub fn throttled(&self, country: CountryCode, per: Per) {
+        let make = || self.throttled.with_label_values(&[country.as_str(), per.as_str()]);
+        let at = Per::ALL.iter().position(|known| *known == per);
+        let at = at.map(|at| country.index() * Per::ALL.len() + at);
+        match at.and_then(|at| self.throttles.get(at)) {
+            Some(handle) => handle.get_or_init(make).inc(),
+            None => make().inc(),
+        }
+    }
+
+    /// Shows the fair shares of these countries, the smallest of each, and of no others.
+    pub fn fair_shares(&self, crowded: &[Crowded]) {
+        let mut shares = BTreeMap::new();
+        for Crowded { whose, fair_share, .. } in crowded {
+            if let Whose::Country(country) = whose {
+                let share: &mut f64 = shares.entry(*country).or_insert(*fair_share);
+                *share = share.min(*fair_share);
+            }
+        }
+        self.fair_share.reset();
+        for (country, share) in shares {
+            self.fair_share.with_label_values(&[country.as_str()]).set(share);
+        }
+    }
+
     /// Counts the reasons of one request; observed ones did not count, and are not counted.
     pub fn reasoned(&self, reasons: &[Reason]) {
         if reasons.is_empty() {
@@ -176,9 +220,11 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 10] {
+    fn collectors(&self) -> [Box<dyn Collector>; 12] {
         [
             Box::new(self.decisions.clone()),
+            Box::new(self.throttled.clone()),
+            Box::new(self.fair_share.clone()),
             Box::new(self.reasons.clone()),
             Box::new(self.script_errors.clone()),
             Box::new(self.reloads.clone()),
@@ -239,6 +285,33 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(metrics.text(4).contains("riskgate_decisions_dropped_total 4"));
+    }
+
+    #[test]
+    fn a_throttle_is_counted_by_country_and_a_fair_share_shown_while_a_country_is_crowded() {
+        let metrics = Metrics::new().unwrap();
+        let kp = CountryCode::parse("KP").unwrap();
+        (0..3).for_each(|_| metrics.throttled(kp, Per::Country));
+        metrics.throttled(kp, Per::Client);
+        let crowded = |fair_share| Crowded {
+            limit: "country".into(),
+            whose: Whose::Country(kp),
+            rate: 5.0,
+            admitted: 4.9,
+            throttled: 20.0,
+            fair_share,
+        };
+        metrics.fair_shares(&[crowded(1.5), crowded(0.5)]);
+        let text = metrics.text(0);
+        for line in [
+            "riskgate_throttled_total{country=\"KP\",per=\"country\"} 3",
+            "riskgate_throttled_total{country=\"KP\",per=\"client\"} 1",
+            "riskgate_fair_share{country=\"KP\"} 0.5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        metrics.fair_shares(&[]);
+        assert!(!metrics.text(0).contains("riskgate_fair_share{"));
     }
 
     fn snapshot(script: &str) -> Snapshot {

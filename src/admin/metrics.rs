@@ -17,6 +17,7 @@ impl Endpoint for Metrics {
     }
 
     async fn answer(&self, admin: &Admin, _: Asked) -> Answer {
+        admin.metrics.fair_shares(&admin.traffic.crowded(admin.clock.now().tick));
         Answer::text(admin.metrics.text(admin.recorder.dropped()))
     }
 }

@@ -23,8 +23,8 @@ pub(super) const LAYOUT: Layout = Layout {
     table: "traffic",
     heading: "[traffic]",
     doc: "How requests are counted. Each client, network or route that was counted lately takes a slot of 16 bytes; \
-          when three quarters of them are taken, the rarest begin to be taken for each other, which makes limits \
-          stricter and never laxer. Countries are exact. The rates that scripts read are always those of the last \
+          when more than half of them are taken, the rarest begin to be taken for each other, which makes limits \
+          stricter and not laxer. Countries are exact. The rates that scripts read are always those of the last \
           10 s.",
     keys: &[&WINDOW, &FAIR, &SLOTS, &COUNTER_SLOTS],
     reserved: &[],

@@ -17,7 +17,7 @@ use super::refusal::{Form, ProblemType, RateLimit, Refusal, RefusalStatus};
 use crate::decision::{Demand, Outcome};
 use crate::facts::request::{RequestHead, Scheme};
 use crate::pipeline::{Plan, plan};
-use crate::traffic::{Admission, Check, Rejection, Traffic};
+use crate::traffic::{Admission, Check, Per, Rejection, Traffic};
 
 /// Proof that a request was judged and admitted, and to which upstream.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub enum Sentence {
     Throttled {
         /// The limit's name.
         limit: String,
+        /// What it tells apart.
+        per: Per,
         /// Until when, and how much there is.
         rejection: Rejection,
     },
@@ -177,8 +179,10 @@ fn admit(judged: &Judged, demands: &[(&Demand, Check<'_>)], traffic: &Traffic) -
     match traffic.admit(&judged.seen.subject, &checks, judged.arrived.tick) {
         Admission::Admit => Ok(()),
         Admission::Reject(rejection) => {
-            let limit = demands.get(rejection.check).map(|(demand, _)| demand.limit.to_string());
-            Err(Sentence::Throttled { limit: limit.unwrap_or_default(), rejection })
+            let demand = demands.get(rejection.check).map(|(demand, _)| demand);
+            let limit = demand.map(|demand| demand.limit.to_string()).unwrap_or_default();
+            let per = demand.map_or(Per::Client, |demand| demand.per);
+            Err(Sentence::Throttled { limit, per, rejection })
         }
     }
 }

@@ -36,6 +36,7 @@ use crate::reload::Live;
 use crate::routes::Routes;
 use crate::signals::Response;
 use drain::Drain;
+use enforce::Sentence;
 use exchange::{Exchange, Judged, Seen};
 use failure::Failure;
 use forward::Forwarding;
@@ -199,6 +200,9 @@ impl ProxyHttp for Gate {
         let record = judged.record(&head, exchange::status(session, failure), failure, &observed, now);
         let (country, level) = (record.place.country, record.decision.level());
         self.metrics.decided(country, record.outcome, level, record.judge, record.total);
+        if let Some(Sentence::Throttled { per, .. }) = judged.sentence {
+            self.metrics.throttled(country, per);
+        }
         self.metrics.reasoned(record.decision.reasons());
         self.metrics.failed(record.evaluation);
         self.metrics.failed(record.observed);

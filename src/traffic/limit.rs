@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::fair::Fair;
+use super::fair::{Crowd, Fair};
 use super::settings::{Interval, TrafficError};
 use super::subject::{Key, Per, Subject};
 use super::window::Window;
+use super::{Crowded, Whose};
 use crate::facts::time::Tick;
 
 /// Requests per second: above 0, up to 1,000,000,000. There is no rate that means "none": that is a block.
@@ -122,6 +123,23 @@ impl Limit {
             Tally::Fair(fair) => fair.read(key, now),
         };
         reading.per_second()
+    }
+
+    /// Every key that is over this limit, if it is a fair one.
+    pub(super) fn crowded(&self, now: Tick) -> Vec<Crowded> {
+        let Some(fair) = self.fair() else { return Vec::new() };
+        let per_second = |events: f64| events / self.spec.window.seconds();
+        let crowded = |crowd: Crowd| {
+            Some(Crowded {
+                limit: self.spec.name.clone(),
+                whose: Whose::of(self.spec.per, crowd.number)?,
+                rate: per_second(crowd.quota),
+                admitted: per_second(crowd.admitted),
+                throttled: per_second(crowd.refused),
+                fair_share: per_second(crowd.share),
+            })
+        };
+        fair.crowds(now).filter_map(crowded).collect()
     }
 
     pub(super) fn fair(&self) -> Option<&Fair> {

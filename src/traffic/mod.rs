@@ -30,7 +30,7 @@ pub use counter::{Counter, CounterSpec};
 pub use limit::{Limit, LimitSpec, Rate, Sharing};
 pub use registry::MAX_INTERVALS;
 pub use settings::{Interval, Settings, Shape, TrafficError};
-pub use subject::{Per, RouteKey, Subject, Weight};
+pub use subject::{Per, RouteKey, Subject, Weight, Whose};
 
 use self::offered::Offered;
 use self::registry::Registry;
@@ -43,6 +43,23 @@ pub struct Traffic {
     settings: Settings,
     offered: Offered,
     registry: Registry,
+}
+
+/// A key of a fair limit that turned requests away within its window: it is over its limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crowded {
+    /// The limit's name.
+    pub limit: String,
+    /// Whose clients share it.
+    pub whose: Whose,
+    /// Requests/s that it may admit.
+    pub rate: f64,
+    /// Requests/s that it admits.
+    pub admitted: f64,
+    /// Requests/s that it turns away.
+    pub throttled: f64,
+    /// Requests/s that each client may have, per share of its weight; those who ask for less get it all.
+    pub fair_share: f64,
 }
 
 /// A part of the memory that counting takes.
@@ -113,8 +130,14 @@ impl Traffic {
         admission::admit(subject, checks, now)
     }
 
-    /// Moves windows on, zeroes what is out of date and learns what is usual. To be called every
-    /// [`Self::rotate_every`] by a background task; takes less than a millisecond for each window.
+    /// Every key of a fair limit that is over it, in no order. For display: it looks at every key there is.
+    pub fn crowded(&self, now: Tick) -> Vec<Crowded> {
+        let limits = self.registry.limits_in_use();
+        limits.iter().flat_map(|limit| limit.crowded(now)).collect()
+    }
+
+    /// Sweeps up what is out of date and learns what is usual. To be called every [`Self::rotate_every`] by a
+    /// background task; takes less than a millisecond for each window.
     pub fn rotate(&self, now: Tick) {
         self.offered.rotate(now);
         self.registry.rotate(now);

@@ -116,10 +116,9 @@ impl Shape {
         self.slots
     }
 
-    /// How many keys are counted exactly, this interval's and those of the one before together: three quarters of
-    /// the slots. Up to four fifths, less than one key in a thousand is over-counted.
+    /// How many keys are counted exactly, those of this interval and of the one before together: half of the slots.
     pub const fn exact_keys(self) -> usize {
-        self.slots / 4 * 3
+        self.slots / 2
     }
 
     pub(super) const fn lines(self) -> usize {

@@ -57,6 +57,17 @@ impl Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct RouteKey(u64);
 
+/// A key that is shared by clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// All clients of a country.
+    Country(CountryCode),
+    /// All clients of a network.
+    Asn(Asn),
+    /// All who take a route.
+    Route(RouteKey),
+}
+
 /// What a table hashes: the identity of one bucket, in a fixed size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
@@ -117,6 +128,18 @@ impl RouteKey {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         Self(hasher.finish())
+    }
+}
+
+impl Whose {
+    /// The key that is told apart by `per` and has this number.
+    pub(super) fn of(per: Per, number: u64) -> Option<Self> {
+        match per {
+            Per::Client => None,
+            Per::Country => Some(Self::Country(CountryCode::all().nth(usize::try_from(number).ok()?)?)),
+            Per::Asn => Some(Self::Asn(Asn::new(u32::try_from(number).ok()?))),
+            Per::Route => Some(Self::Route(RouteKey(number))),
+        }
     }
 }
 
