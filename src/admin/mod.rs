@@ -24,11 +24,14 @@ use pingora::protocols::http::ServerSession;
 use serde::Serialize;
 
 use crate::cases::Setting;
+use crate::clock::Clock;
 use crate::facts::request::{RequestHead, Scheme};
 use crate::metrics::Metrics;
 use crate::proxy::drain::Drain;
 use crate::record::Recorder;
 use crate::reload::{Live, Requests};
+use crate::traffic::Traffic;
+
 pub use token::Token;
 
 /// What endpoints may look into.
@@ -41,6 +44,10 @@ pub struct Admin {
     pub recorder: Recorder,
     /// What is counted for operators.
     pub metrics: Arc<Metrics>,
+    /// All that is counted over time.
+    pub traffic: Arc<Traffic>,
+    /// The clocks.
+    pub clock: Clock,
     /// How described requests are judged.
     pub setting: Setting,
     /// Whether the process is stopping.

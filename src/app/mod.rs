@@ -137,6 +137,8 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
             requests: requests.clone(),
             recorder: recorder.clone(),
             metrics: Arc::clone(&metrics),
+            traffic: Arc::clone(&traffic),
+            clock,
             setting,
             drain: drain.clone(),
             token: config.admin.as_ref().and_then(|admin| admin.token.clone()),

@@ -6,6 +6,8 @@
 //! reads the cells for it and counts in them.
 
 mod pool;
+#[cfg(test)]
+mod retries;
 mod share;
 #[cfg(test)]
 mod simulation;
@@ -93,11 +95,9 @@ const ORDINARY: f32 = 1.0;
 /// Before there is experience, a network's usual part is one in so many.
 const NETWORKS: f32 = 8.0;
 /// Experience is this part of a quota, in samples.
-const EXPERIENCE: f32 = 1.0 / 32.0;
+const EXPERIENCE: f32 = 1.0 / 128.0;
 /// A retry is told to wait until it is this far below its share, since shares move.
 const MARGIN: f32 = 0.7;
-/// Nobody is told to wait for more windows than this.
-const MOST_WINDOWS: f32 = 16.0;
 
 impl Members {
     pub(super) fn new(interval: Interval, shape: Shape) -> Self {
@@ -272,16 +272,15 @@ impl Glance<'_> {
         let window = self.moment.interval.duration();
         let share = claim.share(claim.pressure(held).max(held)) * weight;
         let whole = (share as u64).max(1);
-        let windows = |windows: f32| window.mul_f32(windows.clamp(0.0, MOST_WINDOWS));
+        let refused = self.pool.refused.read(self.moment).estimate() as f32;
+        let queue = |admitted| window.mul_f32(self.pool.queue(refused, admitted, self.moment));
         let time = if claim.passes(held) || claim.own <= MARGIN * share {
             // Everybody waits for a place, not this client for its share.
             self.reading.wait(ceiling(self.quota)).max(window / 32)
         } else if claim.is_for_its_network() {
-            // As if all that are refused came one after the other.
-            let refused = self.pool.refused.read(self.moment).estimate() as f32;
-            windows(refused / network.estimate().max(1.0) as f32).max(window)
+            queue(network.estimate() as f32)
         } else if share < 1.0 {
-            windows(1.0 / share).max(own.wait(1))
+            queue(claim.admitted)
         } else {
             own.wait(((MARGIN * share) as u64).max(1))
         };

@@ -29,6 +29,8 @@ pub(super) struct Pool {
     held: AtomicU64,
     /// What a client has typically, and the last quota.
     known: AtomicU64,
+    /// For how many windows those wait who come after one another, and the interval in which that was found.
+    queue: AtomicU64,
 }
 
 /// All pools of one limit.
@@ -56,6 +58,8 @@ const IDLE: i32 = 2 * STEPS as i32;
 const KEYS: usize = 4_096;
 /// Pools in which a key may be.
 const REACH: usize = 8;
+/// Nobody is told to wait for more windows than this.
+const LONGEST_QUEUE: f32 = 32.0;
 /// How fast what is typical is learned.
 const LEARN: f32 = 1.0 / 8.0;
 
@@ -90,6 +94,21 @@ impl Pool {
         if swapped.is_ok() && u64::from(now) / STEPS != u64::from(step) / STEPS {
             self.learn(held, quota, moment);
         }
+    }
+
+    /// For how many windows those have to wait who come after one another. Of those who are admitted, each is refused
+    /// once before; where more than that are refused, they were told to come too soon.
+    pub(super) fn queue(&self, refused: f32, admitted: f32, moment: Moment) -> f32 {
+        let word = self.queue.load(Ordering::Relaxed);
+        let ((windows, epoch), now) = (unpack(word), moment.epoch as u32);
+        let windows = windows.clamp(1.0, LONGEST_QUEUE);
+        if epoch == now {
+            return windows;
+        }
+        let adapted = windows * (refused / admitted.max(1.0)).clamp(0.7, 2.0);
+        let next = pack(adapted.clamp(1.0, LONGEST_QUEUE), now);
+        let _ = self.queue.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed);
+        windows
     }
 
     /// The pressure that was held last, 0 if that is long ago.

@@ -31,8 +31,10 @@ pub(super) struct Claim {
 const RESERVE: f32 = 0.015;
 /// No more than this part of what others have: who is alone may have all.
 const RESERVE_OF_OTHERS: f32 = 0.125;
-/// Octaves of pressure for an excess of one whole quota.
+/// Octaves of pressure for an excess of one whole quota,
 const GAIN: f32 = 58.0;
+/// or for each request, if that is less: a single one should not halve a share.
+const GAIN_OF_ONE: f32 = 0.25;
 /// How many windows the integral takes to match the proportional part.
 const SETTLE: f32 = 0.6;
 /// The most pressure there can be.
@@ -69,12 +71,12 @@ impl Claim {
 
     /// The pressure on this request.
     pub(super) fn pressure(&self, held: f32) -> f32 {
-        held + GAIN * self.excess()
+        held + self.gain() * self.excess()
     }
 
     /// The pressure that is held after `windows` more in which what was admitted was this much.
     pub(super) fn steer(&self, held: f32, windows: f32) -> f32 {
-        let step = GAIN / SETTLE * self.excess().clamp(-0.25, 0.1) * windows.min(0.25);
+        let step = self.gain() / SETTLE * self.excess().clamp(-0.25, 0.1) * windows.min(0.25);
         (held + step).clamp(0.0, MOST)
     }
 
@@ -92,6 +94,10 @@ impl Claim {
             let octaves = (pressure - first) * SQUEEZE - CROWDING * GROWTHS + self.crowding();
             modest * (-octaves.max(0.0)).exp2()
         }
+    }
+
+    fn gain(&self) -> f32 {
+        GAIN.min(GAIN_OF_ONE * self.quota)
     }
 
     /// What is admitted beyond what should be, as a part of the quota.
