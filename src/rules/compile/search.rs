@@ -113,10 +113,10 @@ impl Finding<'_> {
         self.text.is_some_and(|of| std::ptr::eq(of, text))
     }
 
-    /// Whether that constant is in that text, if that very text was searched.
+    /// Whether that constant is in the text that was searched last, if one was.
     #[inline]
-    pub(super) fn known(&self, text: &str, needle: usize) -> Option<bool> {
-        self.is_of(text).then(|| self.has(needle))
+    pub(super) fn known(&self, needle: usize) -> Option<bool> {
+        self.text.map(|_| self.has(needle))
     }
 
     #[inline]
