@@ -61,7 +61,7 @@ impl Ask {
 
 impl<'e> Frame<'e> {
     /// The answer to a question.
-    #[inline]
+    #[inline(never)]
     pub(super) fn ask(&mut self, ask: &'e Ask) -> Found<bool> {
         match ask.at_once(self) {
             Some(answer) => Ok(answer),
@@ -72,7 +72,11 @@ impl<'e> Frame<'e> {
     /// Rules one after the other.
     pub(super) fn rules(&mut self, rules: &'e [Rule]) -> Found<()> {
         for rule in rules {
-            if self.ask(&rule.ask)? {
+            let holds = match rule.ask.at_once(self) {
+                Some(answer) => answer,
+                None => self.ask_fully(&rule.ask)?,
+            };
+            if holds {
                 self.run(&rule.then)?;
             }
         }

@@ -139,10 +139,14 @@ pub(super) fn unary(how: Unary, of: Node, place: Place) -> Node {
     Node::Unary { how, of: of.into(), place }
 }
 
-/// Rules that follow each other become one node.
+/// What a block does. Rules that follow each other become one node; what does nothing is left out.
 pub(super) fn rules(nodes: Vec<Node>) -> Node {
     let mut merged: Vec<Node> = Vec::new();
-    for node in nodes {
+    let last = nodes.len().saturating_sub(1);
+    for (at, node) in nodes.into_iter().enumerate() {
+        if at < last && matches!(node, Node::Constant(_)) {
+            continue;
+        }
         match rule(node) {
             Ok(rule) => match merged.last_mut() {
                 Some(Node::Rules(rules)) => {
