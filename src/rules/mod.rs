@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bumpalo::Bump;
 use rhai::{AST, Engine};
 
 use crate::actions::{Phase, Say};
@@ -173,17 +174,19 @@ impl Policy {
     pub fn evaluate_by(&self, way: Way, context: &RequestContext<'_>) -> Evaluation {
         let mut evaluation = Evaluation::default();
         let asked = Asked::new(context);
-        for rule_set in &self.rule_sets {
-            let Some(spoken) = rule_set.assess(self, way, &asked) else {
-                evaluation.pass();
-                continue;
-            };
-            let trusts = rule_set.mode == Mode::Enforce && trusts(&spoken);
-            evaluation.hear(&rule_set.name, rule_set.mode, spoken);
-            if trusts {
-                break;
+        compile::with_arena(|arena| {
+            for rule_set in &self.rule_sets {
+                let Some(spoken) = rule_set.assess(self, way, &asked, arena) else {
+                    evaluation.pass();
+                    continue;
+                };
+                let trusts = rule_set.mode == Mode::Enforce && trusts(&spoken);
+                evaluation.hear(&rule_set.name, rule_set.mode, spoken);
+                if trusts {
+                    break;
+                }
             }
-        }
+        });
         evaluation
     }
 
@@ -200,12 +203,14 @@ impl Policy {
     fn observe_by(&self, way: Way, context: &RequestContext<'_>, answer: &RequestContext<'_>) -> Evaluation {
         let (request, response) = (Asked::new(context), Asked::new(answer));
         let mut evaluation = Evaluation::default();
-        for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
-            match rule_set.observe(self, way, &request, &response) {
-                Some(spoken) => evaluation.hear(&rule_set.name, rule_set.mode, spoken),
-                None => evaluation.pass(),
+        compile::with_arena(|arena| {
+            for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
+                match rule_set.observe(self, way, [&request, &response], arena) {
+                    Some(spoken) => evaluation.hear(&rule_set.name, rule_set.mode, spoken),
+                    None => evaluation.pass(),
+                }
             }
-        }
+        });
         evaluation
     }
 }
@@ -278,9 +283,9 @@ impl RuleSet {
     }
 
     /// What it says; `None` if nothing.
-    fn assess(&self, policy: &Policy, way: Way, request: &Asked<'_>) -> Option<Spoken> {
+    fn assess(&self, policy: &Policy, way: Way, request: &Asked<'_>, arena: &Bump) -> Option<Spoken> {
         if let (Way::Compiled, Some(program)) = (way, &self.compiled.assess) {
-            return self.run(program, policy, request.context, None);
+            return self.run(program, policy, (request.context, None), arena);
         }
         let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Assess);
         Some(spoken(self.interpreter().call("assess", (request, voice.clone())), &voice))
@@ -290,11 +295,11 @@ impl RuleSet {
         &self,
         policy: &Policy,
         way: Way,
-        request: &Asked<'_>,
-        response: &Asked<'_>,
+        [request, response]: [&Asked<'_>; 2],
+        arena: &Bump,
     ) -> Option<Spoken> {
         if let (Way::Compiled, Some(program)) = (way, &self.compiled.observe) {
-            return self.run(program, policy, request.context, Some(response.context));
+            return self.run(program, policy, (request.context, Some(response.context)), arena);
         }
         let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Both);
         let (response, _) = policy.bindings.bind(Root::Response, response.owned(), Phase::Both);
@@ -305,13 +310,14 @@ impl RuleSet {
         &self,
         program: &Program,
         policy: &Policy,
-        request: &RequestContext<'_>,
-        response: Option<&RequestContext<'_>>,
+        (request, response): (&RequestContext<'_>, Option<&RequestContext<'_>>),
+        arena: &Bump,
     ) -> Option<Spoken> {
         let (counters, bounds) = (policy.counters.as_slice(), &policy.bounds);
         let interpreter = self.interpreter();
         let mut said = Vec::new();
-        match program.run(&Occasion { request, response, counters, bounds, interpreter }, &mut said) {
+        let occasion = Occasion { request, response, counters, bounds, interpreter };
+        match program.run(arena, &occasion, &mut said) {
             Ok(()) if said.is_empty() => None,
             Ok(()) => Some(Spoken::Whole(said)),
             Err(error) => Some(Spoken::Failed(*error)),

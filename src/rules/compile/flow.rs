@@ -101,7 +101,7 @@ impl<'e> Frame<'e> {
     ) -> Found<Val<'e>> {
         let Some(body) = self.program.functions.get(function) else { return Ok(Val::Unit) };
         self.work(place)?;
-        if self.depth >= self.bounds.call_depth {
+        if self.depth >= self.occasion.bounds.call_depth {
             return self.fail("stack overflow".to_owned(), place);
         }
         let mut values = ArenaVec::with_capacity_in(args.len(), self.arena);

@@ -15,7 +15,7 @@ impl<'e> Frame<'e> {
         for arg in args {
             values.push(dynamic(self.eval(arg)?));
         }
-        let (result, operations) = self.interpreter.call_within(self.operations, function, values);
+        let (result, operations) = self.occasion.interpreter.call_within(self.operations, function, values);
         self.operations = operations;
         match result {
             Ok(value) => match self.plain(&value) {

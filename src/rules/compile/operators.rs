@@ -223,16 +223,7 @@ impl Comparison {
     /// Whether things in that order compare so.
     #[inline]
     pub(super) const fn holds(self, ordering: Ordering) -> bool {
-        // A bit each for less, equal and greater.
-        let accepted = match self {
-            Self::Equal => 0b010,
-            Self::NotEqual => 0b101,
-            Self::Less => 0b001,
-            Self::LessOrEqual => 0b011,
-            Self::Greater => 0b100,
-            Self::GreaterOrEqual => 0b110,
-        };
-        (accepted >> (ordering as i8 + 1)) & 1 == 1
+        (self as u8 >> (ordering as i8 + 1)) & 1 == 1
     }
 }
 
@@ -292,18 +283,19 @@ impl Function {
 }
 
 #[cfg(test)]
+pub(super) const ALL: [Comparison; 6] = [
+    Comparison::Equal,
+    Comparison::NotEqual,
+    Comparison::Less,
+    Comparison::LessOrEqual,
+    Comparison::Greater,
+    Comparison::GreaterOrEqual,
+];
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    const ALL: [Comparison; 6] = [
-        Comparison::Equal,
-        Comparison::NotEqual,
-        Comparison::Less,
-        Comparison::LessOrEqual,
-        Comparison::Greater,
-        Comparison::GreaterOrEqual,
-    ];
 
     fn is_short_cut_right(x: f64, y: f64) -> bool {
         ALL.into_iter().all(|how| floats(how, x, y) == close_floats(how, x, y))

@@ -1,20 +1,19 @@
 //! Running a program: each node to its value, with the meaning that the interpreter gives it.
 //!
 //! Texts are borrowed from the request, from the program, or from an arena that is emptied after each call, so a
-//! judgement that hits nothing allocates nothing. Each signal is read when it is first asked about. A condition goes
+//! judgement that hits nothing allocates nothing. Signals are read where the request has them. A condition goes
 //! through [`Frame::test`], a statement through [`Frame::run`]: neither makes a value.
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
-use super::node::{Arithmetic, Constant, Function, If, Node, Operand, Place, Source, Unary};
+use super::node::{Arithmetic, Constant, Function, Node, Operand, Place, Source, Unary};
 use super::search::Finding;
 pub(super) use super::value::Val;
-use super::{Program, operators};
+use super::{Occasion, Program, operators};
 use crate::actions::{Say, Verb};
 use crate::decision::ScriptError;
-use crate::rules::sandbox::{Bounds, Interpreter};
-use crate::signals::{RequestContext, Value};
+use crate::signals::Value;
 
 /// Why a node has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +31,12 @@ pub(super) enum Halt {
 /// What a script sees of the world, and what it has said.
 pub(super) struct Frame<'e> {
     pub(super) program: &'e Program,
-    pub(super) request: &'e RequestContext<'e>,
-    /// In `assess`, where there is none yet, the request's once more: nothing reads it.
-    pub(super) response: &'e RequestContext<'e>,
-    pub(super) counters: &'e [String],
-    pub(super) bounds: &'e Bounds,
-    pub(super) interpreter: &'e Interpreter<'e>,
+    /// The signals of the request.
+    pub(super) values: &'e [Value<'e>],
+    pub(super) occasion: &'e Occasion<'e>,
     pub(super) arena: &'e Bump,
-    /// What each source of the program has read.
-    pub(super) signals: &'e mut [Option<Val<'e>>],
+    /// Texts in small letters, those that were asked for.
+    pub(super) lowered: &'e mut [Option<&'e str>],
     /// What each search of the program has found.
     pub(super) findings: &'e mut [Finding<'e>],
     pub(super) locals: ArenaVec<'e, Val<'e>>,
@@ -55,46 +51,47 @@ pub(super) struct Frame<'e> {
 pub(super) type Found<T> = Result<T, Halt>;
 
 impl<'e> Frame<'e> {
-    /// The value of a source, read at most once.
+    /// The value of a source.
     #[inline]
-    pub(super) fn signal(&mut self, source: usize) -> Val<'e> {
-        match self.signals.get(source) {
-            Some(Some(value)) => *value,
-            Some(None) | None => self.read(source),
+    pub(super) fn signal(&mut self, of: Source) -> Val<'e> {
+        match of {
+            Source::Need(slot, _) => self.values.get(slot as usize).map_or(Val::Unit, Val::of),
+            Source::Lower(nth) => match self.lowered.get(nth as usize) {
+                Some(Some(text)) => Val::Text(text),
+                Some(None) | None => self.make_lower(nth),
+            },
+        }
+    }
+
+    /// A source that is a text, and needs no making.
+    #[inline]
+    pub(super) fn text(&self, of: Source) -> Option<&'e str> {
+        match of {
+            Source::Need(slot, _) => match self.values.get(slot as usize)? {
+                Value::Text(text) => Some(text),
+                Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Table(_) => None,
+            },
+            Source::Lower(nth) => *self.lowered.get(nth as usize)?,
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn read(&mut self, source: usize) -> Val<'e> {
-        let value = match self.program.sources.get(source) {
-            Some(Source::Need(slot, _)) => self.request.values().get(*slot).map_or(Val::Unit, Val::of),
-            Some(Source::Lower(of)) => match self.signal(*of) {
-                Val::Text(text) => Val::Text(self.lower(text)),
-                // Only texts have such a source.
-                other => other,
-            },
-            None => Val::Unit,
-        };
-        if let Some(read) = self.signals.get_mut(source) {
-            *read = Some(value);
+    fn make_lower(&mut self, nth: u32) -> Val<'e> {
+        let slot = self.program.lowered.get(nth as usize).map_or(usize::MAX, |slot| *slot as usize);
+        let Some(value) = self.values.get(slot) else { return Val::Unit };
+        // Only texts have such a source.
+        let Val::Text(text) = Val::of(value) else { return Val::of(value) };
+        let text = self.lower(text);
+        if let Some(made) = self.lowered.get_mut(nth as usize) {
+            *made = Some(text);
         }
-        value
+        Val::Text(text)
     }
 
     #[inline]
     fn local(&self, slot: usize) -> Val<'e> {
         self.locals.get(self.base + slot).copied().unwrap_or(Val::Unit)
-    }
-
-    /// The value of an operand, if it was read already.
-    #[inline]
-    pub(super) fn peek(&self, operand: &Operand) -> Option<&Val<'e>> {
-        match operand {
-            Operand::Signal(source) => self.signals.get(*source)?.as_ref(),
-            Operand::Local(slot) => self.locals.get(self.base + slot),
-            Operand::Node(_) => None,
-        }
     }
 
     /// The value of an operand. Most are signals and variables.
@@ -121,26 +118,15 @@ impl<'e> Frame<'e> {
     /// Runs a statement whose value nobody wants.
     pub(super) fn run(&mut self, node: &'e Node) -> Found<()> {
         match node {
-            Node::If(of) => self.branch(of),
-            Node::Block(nodes) => {
-                for node in nodes {
-                    match node {
-                        Node::If(of) => self.branch(of)?,
-                        other => self.run(other)?,
-                    }
-                }
-                Ok(())
+            Node::Rules(rules) => self.rules(rules),
+            Node::If(of) => {
+                let next = if self.test(&of.condition)? { &of.then } else { &of.otherwise };
+                self.run(next)
             }
+            Node::Block(nodes) => nodes.iter().try_for_each(|node| self.run(node)),
             Node::Constant(_) => Ok(()),
+            Node::SayConstant { say, place } => self.say_constant(say, *place),
             other => self.eval(other).map(drop),
-        }
-    }
-
-    #[inline]
-    fn branch(&mut self, of: &'e If) -> Found<()> {
-        match if self.test(&of.condition)? { &of.then } else { &of.otherwise } {
-            Node::Constant(_) => Ok(()),
-            next => self.run(next),
         }
     }
 
@@ -151,9 +137,10 @@ impl<'e> Frame<'e> {
             Node::Constant(constant) => Ok(constant.value()),
             Node::Local(slot) => Ok(self.local(*slot)),
             Node::Signal(source) => Ok(self.signal(*source)),
-            Node::Response(slot) => Ok(self.response.values().get(*slot).map_or(Val::Unit, Val::of)),
+            Node::Response(slot) => Ok(self.occasion.answer().values().get(*slot).map_or(Val::Unit, Val::of)),
             Node::Named { signal, lower, name } => self.named(*signal, *lower, name),
-            Node::Not(_)
+            Node::Ask(_)
+            | Node::Not(_)
             | Node::And(_)
             | Node::Or(_)
             | Node::Compare { .. }
@@ -190,6 +177,7 @@ impl<'e> Frame<'e> {
                 let next = if self.test(&of.condition)? { &of.then } else { &of.otherwise };
                 self.eval(next)
             }
+            Node::Rules(rules) => self.value_of_rules(rules),
             Node::Switch(switch) => self.switch(switch),
             Node::While { condition, body, place } => self.repeat(condition.as_deref(), body, *place),
             Node::For(of) => self.each(of),
@@ -206,7 +194,7 @@ impl<'e> Frame<'e> {
             Node::Continue => Err(Halt::Continue),
             Node::Call { function, args, place } => self.call(*function, args, *place),
             Node::Interpreted(of) => self.interpret(of),
-            Node::SayConstant { say, place } => self.heard(Ok((**say).clone()), *place),
+            Node::SayConstant { say, place } => self.say_constant(say, *place).map(|()| Val::Unit),
             Node::Say { verb, args, place } => self.say(verb, args, *place),
         }
     }
@@ -225,7 +213,8 @@ impl<'e> Frame<'e> {
         };
         let name = if lower { self.arena.alloc_str(&name.to_ascii_lowercase()) } else { name };
         // A signal has one root: of the other context it is no need.
-        let value = self.request.value(signal, name).or_else(|| self.response.value(signal, name));
+        let Occasion { request, response, .. } = self.occasion;
+        let value = request.value(signal, name).or_else(|| response.and_then(|of| of.value(signal, name)));
         match value {
             Some(Value::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text))),
             Some(Value::Bool(value)) => Ok(Val::Bool(value)),
@@ -267,7 +256,7 @@ impl<'e> Frame<'e> {
 
     /// A new text, if it is not too long. The interpreter does not say where one was.
     pub(super) fn sized(&mut self, text: &'e str) -> Found<Val<'e>> {
-        if text.len() > self.bounds.string {
+        if text.len() > self.occasion.bounds.string {
             return self.fail("length of string too large".to_owned(), Place::default());
         }
         Ok(Val::Text(text))
@@ -289,30 +278,37 @@ impl<'e> Frame<'e> {
         for arg in args {
             given.push(self.eval(arg)?.given());
         }
-        self.heard((verb.say)(&given), place)
+        match (verb.say)(&given) {
+            Ok(say) => self.heard(say, place).map(|()| Val::Unit),
+            Err(message) => self.fail(format!("runtime error: {message}"), place),
+        }
     }
 
-    fn heard(&mut self, say: Result<Say, String>, place: Place) -> Found<Val<'e>> {
-        let say = match say {
-            Ok(say) => say,
-            Err(message) => return self.fail(format!("runtime error: {message}"), place),
+    fn say_constant(&mut self, say: &Say, place: Place) -> Found<()> {
+        self.heard(say.clone(), place)
+    }
+
+    fn heard(&mut self, say: Say, place: Place) -> Found<()> {
+        let trusted = match &say {
+            Say::Count { counter } => {
+                if !self.occasion.counters.iter().any(|known| known == counter.as_str()) {
+                    let unknown = format!("unknown counter `{counter}`: declare it in `[counters]`");
+                    return self.fail(format!("runtime error: {unknown}"), place);
+                }
+                false
+            }
+            Say::Allow { .. } => true,
+            Say::Add { .. } | Say::Throttle { .. } | Say::Block { .. } | Say::Tag { .. } => false,
         };
-        if let Say::Count { counter } = &say
-            && !self.counters.iter().any(|known| known == counter.as_str())
-        {
-            let message = format!("runtime error: unknown counter `{counter}`: declare it in `[counters]`");
-            return self.fail(message, place);
-        }
-        let trusted = matches!(say, Say::Allow { .. });
         self.said.push(say);
-        if trusted { Err(Halt::Allowed) } else { Ok(Val::Unit) }
+        if trusted { Err(Halt::Allowed) } else { Ok(()) }
     }
 
     /// Counts one operation.
     pub(super) fn work(&mut self, place: Place) -> Found<()> {
         self.operations += 1;
-        if self.operations > self.bounds.operations {
-            let most = self.bounds.operations;
+        if self.operations > self.occasion.bounds.operations {
+            let most = self.occasion.bounds.operations;
             return self.fail(format!("does more than {most} operations: is a loop endless?"), place);
         }
         Ok(())
