@@ -24,6 +24,7 @@ mod records;
 mod reload;
 mod stopping;
 mod support;
+mod traffic;
 
 #[path = "../support/mmdb.rs"]
 mod mmdb;
