@@ -21,6 +21,8 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("rhai", &["rules/", "signals/value.rs"], "another implementation of the language can take its place"),
     ("pingora_limits", &["traffic/"], "counting has one owner"),
     ("maxminddb", &["geoip/"], "reading databases has one owner"),
+    ("ratatui", &["cli/top/"], "only one command has a screen"),
+    ("ureq", &["cli/"], "only commands ask a gate from outside, and wait for the answer"),
     ("notify", &["reload/"], "watching files has one owner"),
     ("prometheus", &["metrics.rs", "metrics/"], "metrics have one home"),
     ("pingora", &["proxy/", "admin/", "app/", "app.rs"], "below the edge nothing knows the proxy"),
