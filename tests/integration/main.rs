@@ -24,6 +24,8 @@ mod records;
 mod reload;
 mod stopping;
 mod support;
+mod top;
+mod traffic;
 
 #[path = "../support/mmdb.rs"]
 mod mmdb;
