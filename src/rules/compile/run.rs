@@ -13,6 +13,7 @@ pub(super) use super::value::Val;
 use super::{Program, operators};
 use crate::actions::{Say, Verb};
 use crate::decision::ScriptError;
+use crate::rules::counters::{Declared, refusal};
 use crate::rules::sandbox::{Bounds, Interpreter};
 use crate::signals::{RequestContext, Value};
 
@@ -35,7 +36,7 @@ pub(super) struct Frame<'e> {
     pub(super) request: &'e RequestContext<'e>,
     /// In `assess`, where there is none yet, the request's once more: nothing reads it.
     pub(super) response: &'e RequestContext<'e>,
-    pub(super) counters: &'e [String],
+    pub(super) counters: &'e [Declared],
     pub(super) bounds: &'e Bounds,
     pub(super) interpreter: &'e Interpreter<'e>,
     pub(super) arena: &'e Bump,
@@ -297,11 +298,8 @@ impl<'e> Frame<'e> {
             Ok(say) => say,
             Err(message) => return self.fail(format!("runtime error: {message}"), place),
         };
-        if let Say::Count { counter } = &say
-            && !self.counters.iter().any(|known| known == counter.as_str())
-        {
-            let message = format!("runtime error: unknown counter `{counter}`: declare it in `[counters]`");
-            return self.fail(message, place);
+        if let Some(message) = refusal(self.counters, &say) {
+            return self.fail(format!("runtime error: {message}"), place);
         }
         let trusted = matches!(say, Say::Allow { .. });
         self.said.push(say);
