@@ -207,7 +207,7 @@ impl Checked {
             );
             let room = counter.places().map_or_else(
                 || "a place for each".to_owned(),
-                |places| format!("about {} at once", grouped(places as u64 / 10 * 9)),
+                |places| format!("about {} keys at once", grouped(places as u64 * 9 / 10)),
             );
             let (over, step) = (format!("over {}", spec.window), counter.step());
             columns.row([

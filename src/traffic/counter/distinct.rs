@@ -42,7 +42,7 @@ impl Distinct {
 
     /// Where a value with this hash is noted.
     pub(super) fn met(hash: u64, words: usize, lane: usize) -> Met {
-        Met { cell: ((hash >> 32) * (words * CELLS) as u64 >> 32) as usize, lane }
+        Met { cell: (((hash >> 32) * (words * CELLS) as u64) >> 32) as usize, lane }
     }
 
     /// Distinct values in the window, those of the oldest step in part.

@@ -204,7 +204,7 @@ impl Table {
 
     /// The two buckets of a key.
     fn buckets(&self, hash: u64) -> [usize; 2] {
-        let within = |bits: u64, count: usize| ((bits >> 32) * count as u64 >> 32) as usize;
+        let within = |bits: u64, count: usize| (((bits >> 32) * count as u64) >> 32) as usize;
         let count = self.tags.len();
         let first = within(hash, count);
         let second = first + 1 + within(hash.wrapping_mul(ODD).rotate_left(29).wrapping_mul(ODD), count - 1);
