@@ -100,7 +100,8 @@ pub fn load(config_path: &Path, vocabulary: Vocabulary) -> Result<Loaded, Vec<Pr
     let clock = Clock::start();
     let settings = parts::traffic_settings(&config);
     let settings = settings.map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
-    let traffic = Arc::new(Traffic::new(settings, clock.now().tick));
+    let entropy = parts::entropy().map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
+    let traffic = Arc::new(Traffic::new(settings, clock.now().tick).keyed(&entropy));
     let secrets = Secrets::new(Arc::new(parts::secret_names(&config)), Arc::new(parts::described_keys()));
     let setting = Setting { truncation: config.privacy.truncation, secrets };
     let (path, shared) = (config_path.to_path_buf(), Arc::clone(&traffic));

@@ -14,6 +14,7 @@ mod admin;
 mod architecture;
 mod canary;
 mod cli;
+mod counting;
 mod crowds;
 mod enforcement;
 mod failures;

@@ -121,6 +121,7 @@ fn country_limits(snapshot: &Snapshot, now: Tick) -> impl Iterator<Item = Limit>
             client: Prefix::UNKNOWN,
             country: *country,
             asn: Asn::UNKNOWN,
+            token: None,
             route: RouteKey::default(),
         };
         Some(Limit {
