@@ -152,4 +152,6 @@ fn counters_tell_apart_what_they_are_per() {
     assert_eq!(seen("8.8.4.1", second), [3, 1, 1]);
     assert_eq!(seen("8.8.4.1", bob), [1, 1, 0]);
     assert_eq!(seen("192.0.2.1", "Bearer other"), [0, 0, 0]);
+    let written = format!("{}{}", gate.files().log(), gate.metrics());
+    assert!(!written.contains("alice") && !written.contains("YWxpY2U"), "a credential is never written");
 }
