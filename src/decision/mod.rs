@@ -11,7 +11,7 @@ pub mod score;
 mod decide;
 mod outcome;
 
-pub use decide::{Decision, Demand, OnError, Rulebook};
+pub use decide::{Count, Decision, Demand, OnError, Rulebook};
 pub use evaluation::{Evaluation, Mode, Reason, RuleOutcome, ScriptError, Spoken};
 pub use level::{Action, Level, LevelAction, Levels};
 pub use outcome::Outcome;

@@ -8,6 +8,7 @@
 mod bindings;
 mod check;
 mod compile;
+mod counters;
 pub mod functions;
 mod parse;
 pub mod reference;
@@ -32,6 +33,7 @@ use crate::traffic::Per;
 use bindings::{Bindings, Voice};
 use check::Checked;
 use compile::{Compiled, Occasion, Program};
+pub use counters::Declared;
 use parse::Parsed;
 pub use report::{FunctionReport, Kept, Run};
 use sandbox::{Bounds, Interpreter, Library};
@@ -51,8 +53,8 @@ pub struct Terms<'a> {
     pub vocabulary: &'a Vocabulary,
     /// The names in `[lists]`.
     pub lists: &'a [String],
-    /// The names in `[counters]`.
-    pub counters: &'a [String],
+    /// What `[counters]` declares.
+    pub counters: &'a [Declared],
     /// Rule sets that are watched, not enforced.
     pub observe_only: &'a [String],
     /// Signals that are read whether or not a script names them.
@@ -70,7 +72,7 @@ pub struct Policy {
     /// The slots of the request signals that observing rule sets read, if there are such rule sets.
     observed_slots: Option<Box<[bool]>>,
     warnings: Vec<Problem>,
-    counters: Vec<String>,
+    counters: Vec<Declared>,
     bounds: Bounds,
 }
 

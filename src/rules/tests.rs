@@ -12,7 +12,7 @@ fn policy(texts: &[&str], observe_only: &[&str]) -> Result<Policy, Vec<String>> 
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
-        counters: &["hits".to_owned()],
+        counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         observe_only: &observe_only,
         always: &[],
         bounds: Bounds::default(),

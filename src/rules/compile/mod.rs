@@ -31,6 +31,7 @@ use std::cell::RefCell;
 
 use bumpalo::Bump;
 
+use super::counters::Declared;
 use super::sandbox::{Bounds, Interpreter};
 use crate::actions::Say;
 use crate::decision::ScriptError;
@@ -54,7 +55,7 @@ pub(super) struct Program {
 pub(super) struct Occasion<'e> {
     pub(super) request: &'e RequestContext<'e>,
     pub(super) response: Option<&'e RequestContext<'e>>,
-    pub(super) counters: &'e [String],
+    pub(super) counters: &'e [Declared],
     pub(super) bounds: &'e Bounds,
     pub(super) interpreter: Interpreter<'e>,
 }

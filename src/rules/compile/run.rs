@@ -13,6 +13,7 @@ pub(super) use super::value::Val;
 use super::{Occasion, Program, operators};
 use crate::actions::{Say, Verb};
 use crate::decision::ScriptError;
+use crate::rules::counters::refusal;
 use crate::signals::Value;
 
 /// Why a node has no value.
@@ -289,17 +290,10 @@ impl<'e> Frame<'e> {
     }
 
     fn heard(&mut self, say: Say, place: Place) -> Found<()> {
-        let trusted = match &say {
-            Say::Count { counter } => {
-                if !self.occasion.counters.iter().any(|known| known == counter.as_str()) {
-                    let unknown = format!("unknown counter `{counter}`: declare it in `[counters]`");
-                    return self.fail(format!("runtime error: {unknown}"), place);
-                }
-                false
-            }
-            Say::Allow { .. } => true,
-            Say::Add { .. } | Say::Throttle { .. } | Say::Block { .. } | Say::Tag { .. } => false,
-        };
+        if let Some(message) = refusal(self.occasion.counters, &say) {
+            return self.fail(format!("runtime error: {message}"), place);
+        }
+        let trusted = matches!(say, Say::Allow { .. });
         self.said.push(say);
         if trusted { Err(Halt::Allowed) } else { Ok(()) }
     }
