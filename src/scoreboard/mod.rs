@@ -2,8 +2,8 @@
 //!
 //! For operators who look on; nothing that judges reads it. Each worker counts into tables of its own, under a lock
 //! that nobody else wants but the housekeeper for the time of a swap, once a second. What was counted goes into a
-//! [`history`] of ten slices, one a second, which readers add up. Memory follows from configuration, never from
-//! traffic: clients are kept in a sketch of the [`busiest`], by pseudonym. Not a place for an address.
+//! history of ten slices, one a second, which readers add up. Memory follows from configuration, never from
+//! traffic: clients are kept in a sketch of the busiest, by pseudonym. Not a place for an address.
 
 mod busiest;
 mod counts;
