@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::ask::Ask;
-use super::known::{KnownFloat, KnownInts, KnownText, KnownTexts, Prefix};
+use super::known::{Endings, KnownFloat, KnownInts, KnownText, KnownTexts, Prefix};
 use crate::actions::{Say, Verb};
 use crate::signals::Kind;
 
@@ -89,6 +89,9 @@ pub(super) enum Function {
     Min,
     Max,
 }
+
+/// A constant map.
+pub(super) type Map = HashMap<Box<str>, Constant, foldhash::fast::FixedState>;
 
 /// What a `for` goes through.
 #[derive(Debug)]
@@ -252,6 +255,12 @@ pub(super) enum Node {
         with: Box<Prefix>,
         place: Place,
     },
+    /// A text ends with one of constants.
+    Ends {
+        text: Operand,
+        with: Box<Endings>,
+        place: Place,
+    },
     /// A text contains a constant, one of those that a search is for.
     Find {
         text: Operand,
@@ -278,7 +287,7 @@ pub(super) enum Node {
     /// Texts of all parts, joined.
     Interpolate(Box<[Node]>),
     MapGet {
-        map: Box<HashMap<Box<str>, Constant, foldhash::fast::FixedState>>,
+        map: Box<Map>,
         key: Box<Node>,
         place: Place,
     },
@@ -307,7 +316,8 @@ pub(super) enum Node {
     Continue,
     Call {
         function: usize,
-        args: Box<[(usize, Node)]>,
+        /// Their values are its first variables.
+        args: Box<[Node]>,
         place: Place,
     },
     Interpreted(Box<Interpreted>),
