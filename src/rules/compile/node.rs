@@ -191,7 +191,6 @@ pub(super) struct Interpreted {
 
 /// One node. Its value is that of the expression or statement it was made from.
 #[derive(Debug)]
-#[expect(clippy::box_collection, reason = "nodes stay small, so that more of them fit into the cache")]
 pub(super) enum Node {
     Constant(Constant),
     Local(usize),
