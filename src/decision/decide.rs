@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn enforced(says: Vec<Say>) -> Evaluation {
-        evaluation(vec![(Mode::Enforce, Spoken::Whole(says))])
+        evaluation(vec![(Mode::Enforce, Spoken::Whole(says.into()))])
     }
 
     fn add(points: i64) -> Say {
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn an_observed_script_is_recorded_and_never_enforced() {
         let says = vec![add(95), Say::Block { reason: "a.block".into() }];
-        let decision = decide(&evaluation(vec![(Mode::Observe, Spoken::Whole(says))]));
+        let decision = decide(&evaluation(vec![(Mode::Observe, Spoken::Whole(says.into()))]));
         assert_eq!((decision.score(), decision.action()), (RiskScore::ZERO, Action::Allow));
         assert!(decision.reasons().iter().all(|reason| reason.observed));
         assert_eq!(decision.reasons().len(), 2);
@@ -324,8 +324,10 @@ mod tests {
 
     #[test]
     fn a_failing_script_is_skipped_or_blocks_as_configured() {
-        let failing =
-            evaluation(vec![(Mode::Enforce, failure()), (Mode::Enforce, Spoken::Whole(vec![add(40)]))]);
+        let failing = evaluation(vec![
+            (Mode::Enforce, failure()),
+            (Mode::Enforce, Spoken::Whole(vec![add(40)].into())),
+        ]);
         assert_eq!(decide(&failing).level(), Level::Medium);
         let strict = Rulebook { on_error: OnError::Block, ..rulebook() };
         let decision = strict.decide(&failing, CountryCode::UNKNOWN, None);

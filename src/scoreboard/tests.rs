@@ -64,7 +64,11 @@ fn client(number: u64) -> Pseudonym {
 fn decision(reason: &str, list: Option<&str>) -> Decision {
     let mut evaluation = Evaluation::default();
     let throttle = Say::Throttle { reason: reason.into(), per: Per::Client, rate: Rate::new(1.0).unwrap() };
-    let said = |mode, say| RuleOutcome { rule: "10-a".into(), mode, spoken: Spoken::Whole(vec![say]) };
+    let said = |mode, say| RuleOutcome {
+        rule: "10-a".into(),
+        mode,
+        spoken: Spoken::Whole([say].into_iter().collect()),
+    };
     evaluation.push(said(Mode::Enforce, throttle));
     evaluation.push(said(Mode::Observe, Say::Block { reason: reason.into() }));
     rulebook().decide(&evaluation, kp(), list)

@@ -3,7 +3,7 @@
 //! Each reads the signal where the request has it and compares it with something prepared at load. The usual answer is
 //! found at once; what takes a search, and signals of another type than the vocabulary says, are asked fully.
 
-use super::known::{KnownFloat, KnownText, KnownTexts, Prefix};
+use super::known::{Endings, KnownFloat, KnownText, KnownTexts, Prefix};
 use super::node::{Comparison, Node, Place, Rule, Source};
 use super::operators;
 use super::run::{Found, Frame, Val};
@@ -24,6 +24,8 @@ pub(super) enum Ask {
     OneOf { of: Source, set: Box<KnownTexts> },
     /// Whether it starts with a constant.
     Starts { of: Source, with: Box<Prefix>, place: Place },
+    /// Whether it ends with one of constants.
+    Ends { of: Source, with: Box<Endings>, place: Place },
     /// Whether it contains a constant, one of those that a search is for.
     Find { of: Source, search: u32, needle: u32, place: Place },
 }
@@ -48,6 +50,7 @@ impl Ask {
             Self::Is { of, negated, text } => frame.text(*of).map(|of| text.is(of) != *negated),
             Self::OneOf { of, set } => frame.text(*of).map(|of| set.contains(of)),
             Self::Starts { of, with, .. } => frame.text(*of).map(|of| with.begins(of)),
+            Self::Ends { of, with, .. } => frame.text(*of).map(|of| with.end(of)),
             // The search is about this signal alone, so what it found is about it.
             Self::Find { search, needle, .. } => {
                 frame.findings.get(*search as usize)?.known(*needle as usize)
@@ -107,6 +110,10 @@ impl<'e> Frame<'e> {
                 Val::Text(of) => Ok(with.begins(of)),
                 other => self.no_function("starts_with", &[other, Val::Text(with.text())], *place),
             },
+            Ask::Ends { of, with, place } => {
+                let of = self.signal(*of);
+                self.ends(of, with, *place)
+            }
             Ask::Find { of, search, needle, place } => {
                 let of = self.signal(*of);
                 self.find(of, *search as usize, &[*needle as usize], *place)

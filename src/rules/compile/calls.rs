@@ -53,7 +53,7 @@ impl Lowering<'_> {
                 }
                 Thing::Node(node) => {
                     passed.push(Passed::Value);
-                    values.push((values.len(), node));
+                    values.push(node);
                 }
                 Thing::Object(root, group) => passed.push(Passed::Object(root, group)),
                 Thing::Risk(phase) => passed.push(Passed::Risk(phase)),
@@ -292,10 +292,10 @@ impl Lowering<'_> {
 }
 
 /// The arguments of a call as values; `None` if one is an object.
-fn plain_args(passed: &[Passed], values: Vec<(usize, Node)>) -> Option<Box<[Node]>> {
+fn plain_args(passed: &[Passed], values: Vec<Node>) -> Option<Box<[Node]>> {
     let mut values = values.into_iter();
     let value = |passed: &Passed| match passed {
-        Passed::Value => values.next().map(|(_, node)| node),
+        Passed::Value => values.next(),
         Passed::Signal(source) => Some(Node::Signal(*source)),
         Passed::Object(..) | Passed::Risk(_) => None,
     };

@@ -3,6 +3,7 @@
 //! This is what a policy spends its time on. The usual tests read a signal or a variable on the spot and compare it
 //! with something prepared at load; what can fail, and what is rare, is kept out of the way.
 
+use super::known::Endings;
 use super::node::{Constant, FindAny, Holds, Node, Place, TextTest};
 use super::operators;
 use super::run::{Found, Frame, Halt, Val};
@@ -84,6 +85,14 @@ impl<'e> Frame<'e> {
             }
             Node::FindAny(of) => self.find_any(of),
             Node::InText { test, sides, place } => self.in_text(*test, sides, *place),
+            Node::Ends { text, with, place } => {
+                let text = self.operand(text)?;
+                self.ends(text, with, *place)
+            }
+            Node::Call { function, args, place } => {
+                let value = self.call(*function, args, *place)?;
+                self.truth(value)
+            }
             Node::Signal(source) => {
                 let value = self.signal(*source);
                 self.truth(value)
@@ -137,6 +146,13 @@ impl<'e> Frame<'e> {
     fn find_any(&mut self, of: &'e FindAny) -> Found<bool> {
         let text = self.operand(&of.text)?;
         self.find(text, of.search, &of.needles, of.place)
+    }
+
+    pub(super) fn ends(&mut self, text: Val<'e>, with: &'e Endings, place: Place) -> Found<bool> {
+        match text {
+            Val::Text(text) => Ok(with.end(text)),
+            other => self.no_function("ends_with", &[other, Val::Text("")], place),
+        }
     }
 
     #[inline(never)]

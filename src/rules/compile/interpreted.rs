@@ -9,13 +9,14 @@ use super::node::{Interpreted, Place};
 use super::run::{Found, Frame, Halt, Val};
 
 impl<'e> Frame<'e> {
+    #[inline(never)]
     pub(super) fn interpret(&mut self, of: &'e Interpreted) -> Found<Val<'e>> {
         let Interpreted { function, args } = of;
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
             values.push(dynamic(self.eval(arg)?));
         }
-        let (result, operations) = self.occasion.interpreter.call_within(self.operations, function, values);
+        let (result, operations) = self.interpreter.call_within(self.operations, function, values);
         self.operations = operations;
         match result {
             Ok(value) => match self.plain(&value) {

@@ -189,6 +189,43 @@ impl Prefix {
     }
 }
 
+/// Constant texts that others may end with.
+#[derive(Debug)]
+pub(super) struct Endings {
+    /// A bit for each byte that is the last of one of them; all bits if one has none.
+    last: [u64; 4],
+    texts: Box<[Box<str>]>,
+}
+
+impl Endings {
+    pub(super) fn new(texts: Vec<Box<str>>) -> Self {
+        let mut last = [0; 4];
+        for text in &texts {
+            match text.as_bytes().last() {
+                Some(byte) => last
+                    .iter_mut()
+                    .skip(usize::from(byte / 64))
+                    .take(1)
+                    .for_each(|word| *word |= 1 << (byte % 64)),
+                None => last = [u64::MAX; 4],
+            }
+        }
+        Self { last, texts: texts.into() }
+    }
+
+    #[inline]
+    pub(super) fn end(&self, text: &str) -> bool {
+        let last = text.as_bytes().last().copied().unwrap_or_default();
+        let known = self.last.get(usize::from(last / 64)).is_some_and(|word| word >> (last % 64) & 1 == 1);
+        known && self.end_fully(text)
+    }
+
+    #[inline(never)]
+    fn end_fully(&self, text: &str) -> bool {
+        self.texts.iter().any(|end| text.ends_with(&**end))
+    }
+}
+
 /// Texts of one length that differ mostly differ in their first byte, which is cheaper to ask than all of them.
 #[inline]
 fn equal(known: &str, text: &str) -> bool {
@@ -219,6 +256,8 @@ mod tests {
                 prop_assert_eq!(is.is(&text), *known == text);
                 prop_assert_eq!(prefix.begins(&text), text.starts_with(known));
             }
+            let ends = known.iter().any(|known| text.ends_with(known));
+            prop_assert_eq!(Endings::new(known.iter().map(|text| text.as_str().into()).collect()).end(&text), ends);
         }
 
         #[test]

@@ -2,7 +2,7 @@
 //! and many substrings of one text are one search. What would fail is left to fail when it runs.
 
 use super::ask::{Ask, question};
-use super::known::{KnownFloat, KnownText, Prefix};
+use super::known::{Endings, KnownFloat, KnownText, Prefix};
 use super::lower::{Lowering, Sought, Subject};
 use super::node::{
     Arithmetic, Comparison, Constant, FindAny, Holds, If, Node, Operand, Place, Rule, TextTest, Unary,
@@ -126,7 +126,18 @@ pub(super) fn arithmetic(how: Arithmetic, left: Node, right: Node, place: Place)
     {
         return Node::Constant(value.into());
     }
-    Node::Arithmetic { how, sides: Box::new((left, right)), place }
+    // Whatever is added to a text is joined to it.
+    let is_text = |node: &Node| matches!(node, Node::Constant(Constant::Text(_)));
+    let is_there = |node: &Node| matches!(node, Node::Constant(_) | Node::Signal(_) | Node::Local(_));
+    match (how, left, right) {
+        (Arithmetic::Add, Node::Interpolate(parts), right) if is_there(&right) => {
+            Node::Interpolate(parts.into_vec().into_iter().chain([right]).collect())
+        }
+        (Arithmetic::Add, left, right) if is_text(&left) || is_text(&right) => {
+            Node::Interpolate([left, right].into())
+        }
+        (how, left, right) => Node::Arithmetic { how, sides: Box::new((left, right)), place },
+    }
 }
 
 /// A function of one value, done now if it is known and it succeeds.
@@ -208,6 +219,15 @@ fn found(node: &Node) -> Option<(Operand, usize, usize, Place)> {
     Some((text, *search as usize, *needle as usize, *place))
 }
 
+/// Whether a text ends with one of constants.
+fn ends(text: Node, with: Vec<Box<str>>, place: Place) -> Node {
+    let with = Box::new(Endings::new(with));
+    match text {
+        Node::Signal(of) => Node::Ask(Ask::Ends { of, with, place }),
+        text => Node::Ends { text: text.into(), with, place },
+    }
+}
+
 /// One question of two, if both are about the same search.
 fn any_of(first: &Node, search: usize, second: usize) -> Option<Node> {
     let (text, _, needle, place) = found(first).filter(|(_, of, ..)| *of == search)?;
@@ -235,36 +255,41 @@ impl Lowering<'_> {
                     text => Node::Starts { text: text.into(), with, place },
                 }
             }
+            (TextTest::EndsWith, Node::Constant(Constant::Text(with))) => ends(text, vec![with], place),
             (test, part) => plain_test(test, text, part, place),
         }
     }
 
-    /// `list.some(|item| ...)`; `|item| text.contains(item)` becomes one question.
+    /// `list.some(|item| ...)`; a test of a signal or variable with each item becomes one question.
     pub(super) fn holds(&mut self, items: Vec<Constant>, local: usize, body: Node, for_all: bool) -> Node {
-        if let Node::InText { test: TextTest::Contains, sides, place } = &body
+        if let Node::InText { test, sides, place } = &body
             && matches!(sides.1, Node::Local(slot) if slot == local)
             && !matches!(sides.0, Node::Local(slot) if slot == local)
             && !for_all
-            && let Some(any) = self.find_any(&sides.0, &items, *place)
+            && let Some(any) = self.some(*test, &sides.0, &items, *place)
         {
             return any;
         }
         Node::Holds(Box::new(Holds { items: items.into(), local, body, for_all }))
     }
 
-    fn find_any(&mut self, text: &Node, items: &[Constant], place: Place) -> Option<Node> {
-        let operand = match text {
-            Node::Signal(source) => Operand::Signal(*source),
-            Node::Local(slot) => Operand::Local(*slot),
-            _ => return None,
+    /// The same test of a text with each item of a list.
+    fn some(&mut self, test: TextTest, text: &Node, items: &[Constant], place: Place) -> Option<Node> {
+        let again = || match text {
+            Node::Signal(of) => Some(Node::Signal(*of)),
+            Node::Local(slot) => Some(Node::Local(*slot)),
+            _ => None,
         };
-        let texts: Option<Vec<&str>> = items.iter().map(text_of).collect();
+        let texts: Option<Vec<Box<str>>> = items.iter().map(text_of).collect();
         let texts = texts.filter(|texts| !texts.is_empty())?;
-        let found: Option<Vec<(u32, u32)>> = texts.into_iter().map(|item| self.sought(text, item)).collect();
-        let found = found?;
-        let (search, _) = found.first()?;
-        let needles = found.iter().map(|(_, needle)| *needle as usize).collect();
-        Some(Node::FindAny(Box::new(FindAny { text: operand, search: *search as usize, needles, place })))
+        match test {
+            TextTest::EndsWith => Some(ends(again()?, texts, place)),
+            TextTest::Contains | TextTest::StartsWith => {
+                let question =
+                    |with| Some(self.in_text(test, again()?, Node::Constant(Constant::Text(with)), place));
+                texts.into_iter().map(question).collect::<Option<_>>().map(or)
+            }
+        }
     }
 
     /// The search about that text, and the number of the constant in it.
@@ -291,9 +316,9 @@ fn plain_test(test: TextTest, text: Node, part: Node, place: Place) -> Node {
     Node::InText { test, sides: Box::new((text, part)), place }
 }
 
-fn text_of(constant: &Constant) -> Option<&str> {
+fn text_of(constant: &Constant) -> Option<Box<str>> {
     match constant {
-        Constant::Text(text) => Some(text),
+        Constant::Text(text) => Some(text.clone()),
         Constant::Unit | Constant::Bool(_) | Constant::Int(_) | Constant::Float(_) => None,
     }
 }

@@ -33,8 +33,7 @@ use bumpalo::Bump;
 
 use super::counters::Declared;
 use super::sandbox::{Bounds, Interpreter};
-use crate::actions::Say;
-use crate::decision::ScriptError;
+use crate::decision::{Says, ScriptError};
 use crate::signals::RequestContext;
 use node::Body;
 use run::{Frame, Halt, Val};
@@ -51,13 +50,12 @@ pub(super) struct Program {
     searches: Box<[Search]>,
 }
 
-/// What a program is run on.
+/// What programs are run on.
 pub(super) struct Occasion<'e> {
     pub(super) request: &'e RequestContext<'e>,
     pub(super) response: Option<&'e RequestContext<'e>>,
     pub(super) counters: &'e [Declared],
     pub(super) bounds: &'e Bounds,
-    pub(super) interpreter: Interpreter<'e>,
 }
 
 /// What texts programs make lives here until the judgement ends.
@@ -100,13 +98,15 @@ impl Program {
         &self,
         arena: &Bump,
         occasion: &Occasion<'_>,
-        said: &mut Vec<Say>,
+        interpreter: Interpreter<'_>,
+        said: &mut Says,
     ) -> Result<(), Box<ScriptError>> {
         let Some(body) = self.functions.get(self.entry) else { return Ok(()) };
         let mut frame = Frame {
             program: self,
             values: occasion.request.values(),
             occasion,
+            interpreter,
             arena,
             lowered: places(arena, self.lowered.len()),
             findings: places(arena, self.searches.len()),

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::ask::Ask;
-use super::known::{KnownFloat, KnownInts, KnownText, KnownTexts, Prefix};
+use super::known::{Endings, KnownFloat, KnownInts, KnownText, KnownTexts, Prefix};
 use crate::actions::{Say, Verb};
 use crate::signals::Kind;
 
@@ -89,6 +89,9 @@ pub(super) enum Function {
     Min,
     Max,
 }
+
+/// A constant map.
+pub(super) type Map = HashMap<Box<str>, Constant, foldhash::fast::FixedState>;
 
 /// What a `for` goes through.
 #[derive(Debug)]
@@ -188,7 +191,6 @@ pub(super) struct Interpreted {
 
 /// One node. Its value is that of the expression or statement it was made from.
 #[derive(Debug)]
-#[expect(clippy::box_collection, reason = "nodes stay small, so that more of them fit into the cache")]
 pub(super) enum Node {
     Constant(Constant),
     Local(usize),
@@ -252,6 +254,12 @@ pub(super) enum Node {
         with: Box<Prefix>,
         place: Place,
     },
+    /// A text ends with one of constants.
+    Ends {
+        text: Operand,
+        with: Box<Endings>,
+        place: Place,
+    },
     /// A text contains a constant, one of those that a search is for.
     Find {
         text: Operand,
@@ -278,7 +286,7 @@ pub(super) enum Node {
     /// Texts of all parts, joined.
     Interpolate(Box<[Node]>),
     MapGet {
-        map: Box<HashMap<Box<str>, Constant, foldhash::fast::FixedState>>,
+        map: Box<Map>,
         key: Box<Node>,
         place: Place,
     },
@@ -307,7 +315,8 @@ pub(super) enum Node {
     Continue,
     Call {
         function: usize,
-        args: Box<[(usize, Node)]>,
+        /// Their values are its first variables.
+        args: Box<[Node]>,
         place: Place,
     },
     Interpreted(Box<Interpreted>),

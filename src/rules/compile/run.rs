@@ -7,13 +7,14 @@
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
-use super::node::{Arithmetic, Constant, Function, Node, Operand, Place, Source, Unary};
+use super::node::{Arithmetic, Constant, Function, Map, Node, Operand, Place, Source, Unary};
 use super::search::Finding;
 pub(super) use super::value::Val;
 use super::{Occasion, Program, operators};
 use crate::actions::{Say, Verb};
-use crate::decision::ScriptError;
+use crate::decision::{Says, ScriptError};
 use crate::rules::counters::refusal;
+use crate::rules::sandbox::Interpreter;
 use crate::signals::Value;
 
 /// Why a node has no value.
@@ -35,6 +36,7 @@ pub(super) struct Frame<'e> {
     /// The signals of the request.
     pub(super) values: &'e [Value<'e>],
     pub(super) occasion: &'e Occasion<'e>,
+    pub(super) interpreter: Interpreter<'e>,
     pub(super) arena: &'e Bump,
     /// Texts in small letters, those that were asked for.
     pub(super) lowered: &'e mut [Option<&'e str>],
@@ -45,9 +47,14 @@ pub(super) struct Frame<'e> {
     pub(super) depth: usize,
     pub(super) operations: u64,
     pub(super) returned: Val<'e>,
-    pub(super) said: &'e mut Vec<Say>,
+    pub(super) said: &'e mut Says,
     pub(super) error: Option<Box<ScriptError>>,
 }
+
+/// The most that a [`Function`] takes.
+const MOST_PARAMETERS: usize = 3;
+/// How long most values are that are no texts, once they are shown.
+const SHOWN: usize = 24;
 
 pub(super) type Found<T> = Result<T, Halt>;
 
@@ -152,21 +159,16 @@ impl<'e> Frame<'e> {
             | Node::InInts { .. }
             | Node::InRange { .. }
             | Node::InText { .. }
+            | Node::Ends { .. }
             | Node::Starts { .. }
             | Node::Find { .. }
             | Node::FindAny(_)
             | Node::Holds(_) => self.test(node).map(Val::Bool),
             Node::Arithmetic { how, sides, place } => self.arithmetic(*how, sides, *place),
-            Node::Unary { how, of, place } => {
-                let of = self.operand(of)?;
-                self.unary(*how, of, *place)
-            }
+            Node::Unary { how, of, place } => self.unary(*how, of, *place),
             Node::Function { how, of, place } => self.function(*how, of, *place),
             Node::Interpolate(parts) => self.interpolate(parts),
-            Node::MapGet { map, key, place } => match self.eval(key)? {
-                Val::Text(key) => Ok(map.get(key).map_or(Val::Unit, Constant::value)),
-                _ => self.fail("a map is read with a string".to_owned(), *place),
-            },
+            Node::MapGet { map, key, place } => self.map_get(map, key, *place),
             Node::Coalesce(of) => self.coalesce(of),
             Node::Block(nodes) => self.block(nodes),
             Node::Set(slot, value) => {
@@ -184,19 +186,26 @@ impl<'e> Frame<'e> {
             Node::For(of) => self.each(of),
             Node::Do { parts, until, place } => self.turns(parts, *until, *place),
             Node::Throw(value, place) => self.throw(value, *place),
-            Node::Return(value) => {
-                self.returned = match value {
-                    Some(value) => self.eval(value)?,
-                    None => Val::Unit,
-                };
-                Err(Halt::Return)
-            }
+            Node::Return(value) => self.end(value.as_deref()),
             Node::Break => Err(Halt::Break),
             Node::Continue => Err(Halt::Continue),
             Node::Call { function, args, place } => self.call(*function, args, *place),
             Node::Interpreted(of) => self.interpret(of),
             Node::SayConstant { say, place } => self.say_constant(say, *place).map(|()| Val::Unit),
             Node::Say { verb, args, place } => self.say(verb, args, *place),
+        }
+    }
+
+    fn end(&mut self, value: Option<&'e Node>) -> Found<Val<'e>> {
+        self.returned = value.map_or(Ok(Val::Unit), |value| self.eval(value))?;
+        Err(Halt::Return)
+    }
+
+    #[inline(never)]
+    fn map_get(&mut self, map: &'e Map, key: &'e Node, place: Place) -> Found<Val<'e>> {
+        match self.eval(key)? {
+            Val::Text(key) => Ok(map.get(key).map_or(Val::Unit, Constant::value)),
+            _ => self.fail("a map is read with a string".to_owned(), place),
         }
     }
 
@@ -208,6 +217,7 @@ impl<'e> Frame<'e> {
         self.eval(last)
     }
 
+    #[inline(never)]
     fn named(&mut self, signal: usize, lower: bool, name: &'e Node) -> Found<Val<'e>> {
         let Val::Text(name) = self.eval(name)? else {
             return self.fail("a signal is named by a string".to_owned(), Place::default());
@@ -227,6 +237,7 @@ impl<'e> Frame<'e> {
         }
     }
 
+    #[inline(never)]
     fn arithmetic(&mut self, how: Arithmetic, sides: &'e (Node, Node), place: Place) -> Found<Val<'e>> {
         let (left, right) = (self.value(&sides.0)?, self.value(&sides.1)?);
         if let (Arithmetic::Add, Val::Text(_), _) | (Arithmetic::Add, _, Val::Text(_)) = (how, left, right) {
@@ -238,6 +249,7 @@ impl<'e> Frame<'e> {
         })
     }
 
+    #[inline(never)]
     fn interpolate(&mut self, parts: &'e [Node]) -> Found<Val<'e>> {
         let mut values = ArenaVec::with_capacity_in(parts.len(), self.arena);
         for part in parts {
@@ -248,7 +260,9 @@ impl<'e> Frame<'e> {
 
     /// The texts of values, one after the other.
     fn join(&mut self, values: &[Val<'e>]) -> Found<Val<'e>> {
-        let mut text = bumpalo::collections::String::new_in(self.arena);
+        let long =
+            values.iter().map(|value| if let Val::Text(text) = value { text.len() } else { SHOWN }).sum();
+        let mut text = bumpalo::collections::String::with_capacity_in(long, self.arena);
         for value in values {
             operators::write(*value, &mut text);
         }
@@ -263,6 +277,7 @@ impl<'e> Frame<'e> {
         Ok(Val::Text(text))
     }
 
+    #[inline(never)]
     fn coalesce(&mut self, of: &'e [Node]) -> Found<Val<'e>> {
         let mut last = Val::Unit;
         for node in of {
@@ -274,6 +289,7 @@ impl<'e> Frame<'e> {
         Ok(last)
     }
 
+    #[inline(never)]
     fn say(&mut self, verb: &'static Verb, args: &'e [Node], place: Place) -> Found<Val<'e>> {
         let mut given = Vec::with_capacity(args.len());
         for arg in args {
@@ -331,12 +347,14 @@ impl<'e> Frame<'e> {
         self.fail(format!("function not found: {name} ({})", types.join(", ")), place)
     }
 
+    #[inline(never)]
     fn function(&mut self, how: Function, of: &'e [Node], place: Place) -> Found<Val<'e>> {
-        let mut values = ArenaVec::with_capacity_in(of.len(), self.arena);
-        for node in of {
-            values.push(self.eval(node)?);
+        let mut values = [Val::Unit; MOST_PARAMETERS];
+        for (value, node) in values.iter_mut().zip(of) {
+            *value = self.value(node)?;
         }
-        operators::apply(how, &values).map_or_else(|| self.no_function(how.name(), &values, place), Ok)
+        let values = values.get(..of.len()).unwrap_or_default();
+        operators::apply(how, values).map_or_else(|| self.no_function(how.name(), values, place), Ok)
     }
 
     fn lower(&self, text: &'e str) -> &'e str {
@@ -351,8 +369,9 @@ impl<'e> Frame<'e> {
         lower
     }
 
-    fn unary(&mut self, how: Unary, of: Val<'e>, place: Place) -> Found<Val<'e>> {
-        match (how, of) {
+    #[inline(never)]
+    fn unary(&mut self, how: Unary, of: &'e Operand, place: Place) -> Found<Val<'e>> {
+        match (how, self.operand(of)?) {
             (Unary::Lower, Val::Text(text)) => Ok(Val::Text(self.lower(text))),
             (Unary::Upper, Val::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text.to_uppercase()))),
             (Unary::Text, value) => self.join(&[value]),
