@@ -77,6 +77,9 @@ fn totals(view: &View) -> Line<'static> {
     let mut spans = Vec::new();
     let names = ["offered", "allowed", "throttled", "challenged", "blocked"];
     for (name, cell) in names.into_iter().zip(sheet::rates(&view.total)) {
+        if name == "challenged" && view.total.challenged <= 0.0 {
+            continue;
+        }
         spans.push(Span::raw(format!("{name} ")));
         spans.push(styled(format!("{}/s  ", cell.text), cell.mood).bold());
     }

@@ -171,3 +171,43 @@ impl Drop for Telling {
         let _ = self.0.send(News::Over);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use nix::sys::termios::tcgetattr;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "it is run by the test below, in a terminal of its own"]
+    fn breaks_off() {
+        let mut stage = Stage::open().unwrap();
+        stage.0.draw(|frame| frame.render_widget("on stage", frame.area())).unwrap();
+        panic!("broken off");
+    }
+
+    #[test]
+    fn a_panic_leaves_the_terminal_as_it_was_and_can_be_read() {
+        let (mut pty, pts) = pty_process::blocking::open().unwrap();
+        pty.resize(pty_process::Size::new(24, 80)).unwrap();
+        let before = tcgetattr(&pty).unwrap();
+        let name = format!("{}::breaks_off", module_path!().split_once("::").unwrap().1);
+        let command = pty_process::blocking::Command::new(std::env::current_exe().unwrap());
+        let command = command.args(["--ignored", "--nocapture", "--exact", &name]).env("RUST_BACKTRACE", "0");
+        let mut child = command.spawn(pts).unwrap();
+        let [rows, columns] = [24, 80].map(|size| NonZeroU16::new(size).unwrap());
+        let (mut parser, mut bytes, mut staged) = (vt100::Parser::new(rows, columns, 0), [0], false);
+        // The end of a terminal is an error.
+        while pty.read(&mut bytes).is_ok_and(|count| count > 0) {
+            parser.process(&bytes);
+            staged |= parser.screen().alternate_screen() && parser.screen().contents().contains("on stage");
+        }
+        assert!(staged && !child.wait().unwrap().success());
+        assert_eq!(tcgetattr(&pty).unwrap(), before);
+        let screen = parser.screen();
+        assert!(!screen.alternate_screen() && !screen.hide_cursor());
+        assert!(screen.contents().contains("broken off"), "{}", screen.contents());
+    }
+}
