@@ -10,6 +10,7 @@ mod metrics;
 mod policy;
 mod reload;
 mod token;
+pub mod traffic;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -30,8 +31,8 @@ use crate::metrics::Metrics;
 use crate::proxy::drain::Drain;
 use crate::record::Recorder;
 use crate::reload::{Live, Requests};
+use crate::scoreboard::Scoreboard;
 use crate::traffic::Traffic;
-
 pub use token::Token;
 
 /// What endpoints may look into.
@@ -44,8 +45,12 @@ pub struct Admin {
     pub recorder: Recorder,
     /// What is counted for operators.
     pub metrics: Arc<Metrics>,
-    /// All that is counted over time.
+    /// What became of the requests of the last seconds.
+    pub scoreboard: Arc<Scoreboard>,
+    /// All that limits and scripts count.
     pub traffic: Arc<Traffic>,
+    /// The names of the routes, by number.
+    pub routes: Vec<String>,
     /// The clocks.
     pub clock: Clock,
     /// How described requests are judged.
@@ -81,6 +86,7 @@ const ENDPOINTS: &[&dyn Endpoint] = &[
     &decisions::Recent,
     &decisions::One,
     &policy::Policy,
+    &traffic::Traffic,
     &explain::Explain,
     &reload::Reload,
 ];

@@ -43,8 +43,8 @@ pub struct Settings {
     /// Tables that tell clients, networks and routes apart: one for statistics, and for each interval of limits one
     /// that all limits share and one for the members of fair ones.
     pub keys: Shape,
-    /// Tables of counters, one for each counter that is not per country.
-    pub counters: Shape,
+    /// Places of each counter that is not per country: about that many keys are kept apart.
+    pub counter_slots: usize,
     /// The interval of limits that do not choose their own.
     pub window: Interval,
 }
@@ -137,9 +137,14 @@ impl Default for Shape {
     }
 }
 
+impl Settings {
+    /// 15 MiB for each counter.
+    pub const COUNTER_SLOTS: usize = 262_144;
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { keys: Shape::default(), counters: Shape::default(), window: Interval::TEN_SECONDS }
+        Self { keys: Shape::default(), counter_slots: Self::COUNTER_SLOTS, window: Interval::TEN_SECONDS }
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::counter::Token;
 use crate::facts::client::Prefix;
 use crate::facts::place::{Asn, CountryCode, Place};
 
@@ -39,6 +40,8 @@ pub struct Subject {
     pub route: RouteKey,
     /// How many shares of a fair limit the client has.
     pub weight: Weight,
+    /// The credential that it came with, if counters ask for it.
+    pub token: Option<Token>,
 }
 
 /// How many ordinary clients' shares of a fair limit one client has: 1 by default, up to 1000. For clients that are
@@ -204,6 +207,18 @@ impl Key {
     #[cfg(test)]
     pub(super) fn numbered(number: u64) -> Self {
         Self { bits: number.into(), tag: 0 }
+    }
+
+    pub(super) const fn of_token(hash: u64) -> Self {
+        Self { bits: hash as u128, tag: 0 }
+    }
+
+    pub(super) const fn bits(&self) -> u128 {
+        self.bits
+    }
+
+    pub(super) const fn tag(&self) -> u64 {
+        self.tag
     }
 
     pub(super) fn of_country(country: CountryCode, tag: u32) -> Self {
