@@ -12,7 +12,8 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::decision::{Evaluation, Level, Mode, Outcome, Reason};

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use crate::cases::{Case, Setting};
 use crate::clock::Clock;
-use crate::config::{Config, Level as LevelSetting, LevelAction as LevelActionSetting, Limit as LimitSetting, List};
+use crate::config::{
+    Config, Level as LevelSetting, LevelAction as LevelActionSetting, Limit as LimitSetting, List,
+};
 use crate::decision::{Level, LevelAction, Levels, Rulebook};
 use crate::facts::problem::{Problem, nearest};
 use crate::geoip::{AsnDb, Geo, GeoDb};

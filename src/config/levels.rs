@@ -110,7 +110,8 @@ pub(super) fn read(document: &Document<'_>) -> Option<Levels> {
 }
 
 fn default_levels() -> [Level; 3] {
-    let throttle = |per, rate| LevelAction::Throttle { per, limit: Limit { rate, window: None, sharing: None } };
+    let throttle =
+        |per, rate| LevelAction::Throttle { per, limit: Limit { rate, window: None, sharing: None } };
     [
         Level { from: 40, action: throttle(Per::Client, 5.0) },
         Level { from: 70, action: throttle(Per::Country, 20.0) },
@@ -126,7 +127,8 @@ fn read_level(name: &str, value: &Value<'_>) -> Option<Level> {
     let (verb, per, rate, window, sharing) = (verb?, per?, rate?, window?, sharing?);
     let action = match (verb, per, rate) {
         (Verb::Throttle, Some(Per::Client), Some(_)) if sharing.is_some() => {
-            let message = format!("level `{name}` counts each client by itself, which leaves nothing to share");
+            let message =
+                format!("level `{name}` counts each client by itself, which leaves nothing to share");
             section.complain(&FAIR, message, "remove `fair`, or count `per` country, asn or route");
             return None;
         }

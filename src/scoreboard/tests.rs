@@ -12,7 +12,7 @@ use crate::rules::sandbox::Bounds;
 use crate::rules::{Policy, Script, Terms};
 use crate::signals::Vocabulary;
 use crate::snapshot::{Contents, NamedList};
-use crate::traffic::{Interval, LimitSpec, Per, Rate, Settings, Traffic};
+use crate::traffic::{Interval, LimitSpec, Per, Rate, Settings, Sharing, Traffic};
 
 fn at(seconds: f64) -> Tick {
     Tick::from_elapsed(Duration::from_secs_f64(seconds))
@@ -30,7 +30,12 @@ fn snapshot(generation: u64, reason: &str) -> Snapshot {
         bounds: Bounds::default(),
     };
     let traffic = Traffic::new(Settings::default(), at(0.0));
-    let spec = |name: &str, per| LimitSpec { name: name.to_owned(), per, window: Interval::TEN_SECONDS };
+    let spec = |name: &str, per| LimitSpec {
+        name: name.to_owned(),
+        per,
+        window: Interval::TEN_SECONDS,
+        sharing: Sharing::Fair,
+    };
     let specs = [spec("country", Per::Country), spec(reason, Per::Client)];
     let limits = traffic.limits(&specs, at(0.0)).unwrap().into_iter();
     let limits = limits.map(|limit| ((limit.spec().name.as_str().into(), limit.spec().per), limit));

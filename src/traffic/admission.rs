@@ -141,9 +141,7 @@ impl Glance<'_> {
     /// Counts the request, if it still fits.
     fn take(&self) -> Result<(), Wait> {
         match self {
-            Self::Plain { glance, quota } => {
-                glance.take(*quota).map_err(|full| Wait::of(&full, *quota))
-            }
+            Self::Plain { glance, quota } => glance.take(*quota).map_err(|full| Wait::of(&full, *quota)),
             Self::Fair(glance) => glance.take(),
         }
     }

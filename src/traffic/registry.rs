@@ -150,7 +150,8 @@ impl Shelves {
 
     /// The members of all fair limits over this interval.
     fn members(&mut self, interval: Interval, shape: Shape) -> Arc<Members> {
-        let known = self.members.iter().find(|(known, members)| *known == interval && members.strong_count() > 0);
+        let known =
+            self.members.iter().find(|(known, members)| *known == interval && members.strong_count() > 0);
         if let Some(members) = known.and_then(|(_, members)| members.upgrade()) {
             return members;
         }
@@ -237,8 +238,7 @@ mod tests {
     fn what_nobody_holds_is_forgotten() {
         let traffic = traffic();
         let empty = traffic.memory();
-        let specs =
-            [spec("a", Per::Client, 10), plain("b", Per::Country, 10), spec("c", Per::Country, 10)];
+        let specs = [spec("a", Per::Client, 10), plain("b", Per::Country, 10), spec("c", Per::Country, 10)];
         let limits = traffic.limits(&specs, at(0.0)).unwrap();
         assert!(limits.iter().all(|limit| admits(&traffic, limit)));
         assert_eq!(traffic.memory().len(), empty.len() + 4);

@@ -71,11 +71,12 @@ impl Table {
 
     /// Zeroes some of what is out of date. To be called a few times in each interval.
     pub(super) fn sweep(&self, moment: Moment) {
-        let done = (moment.epoch % SWEEP) as f64 + 1.0
-            - moment.remaining as f64 / moment.interval.nanos() as f64;
+        let done =
+            (moment.epoch % SWEEP) as f64 + 1.0 - moment.remaining as f64 / moment.interval.nanos() as f64;
         let until = (done / SWEEP as f64 * self.lines.len() as f64) as usize;
         let from = self.swept.swap(until, Ordering::Relaxed);
-        let (head, tail) = if from <= until { (from..until, 0..0) } else { (from..self.lines.len(), 0..until) };
+        let (head, tail) =
+            if from <= until { (from..until, 0..0) } else { (from..self.lines.len(), 0..until) };
         let lines = head.chain(tail).filter_map(|at| self.lines.get(at));
         lines.flat_map(|line| &line.0).for_each(|slot| slot.cell.sweep(moment.epoch));
     }

@@ -187,7 +187,8 @@ mod tests {
             Window::of_countries(Interval::TEN_SECONDS, at(0.0)),
             Window::of_keys(Interval::TEN_SECONDS, Shape::new(1_024).unwrap(), at(0.0)),
         ] {
-            let (first, second) = (window.glance(country("DE"), at(6.0)), window.glance(country("DE"), at(6.0)));
+            let (first, second) =
+                (window.glance(country("DE"), at(6.0)), window.glance(country("DE"), at(6.0)));
             assert_eq!(first.take(1), Ok(()));
             assert_eq!(second.take(1).map_err(|before| before.current), Err(1));
             first.give_back();

@@ -13,7 +13,7 @@ use crate::facts::time::{Now, Tick};
 use crate::record::rfc3339;
 use crate::scoreboard::{Outcomes, Standings};
 use crate::snapshot::Snapshot;
-use crate::traffic::{Per, RouteKey, Subject, Traffic};
+use crate::traffic::{Per, RouteKey, Subject, Traffic, Weight};
 
 /// A country that sends this many times what is usual is said to surge.
 const NOTABLE: f64 = 3.0;
@@ -122,6 +122,7 @@ fn country_limits(snapshot: &Snapshot, now: Tick) -> impl Iterator<Item = Limit>
             country: *country,
             asn: Asn::UNKNOWN,
             token: None,
+            weight: Weight::default(),
             route: RouteKey::default(),
         };
         Some(Limit {

@@ -176,7 +176,8 @@ impl Fair {
         let moment = Moment::at(self.members.interval, now);
         self.pools.numbered().filter_map(move |(number, pool)| {
             let held = pool.held(moment);
-            let (admitted, refused) = (pool.admitted.read(moment).estimate(), pool.refused.read(moment).estimate());
+            let (admitted, refused) =
+                (pool.admitted.read(moment).estimate(), pool.refused.read(moment).estimate());
             (refused > 0.5).then(|| {
                 let quota = pool.quota();
                 let typical = pool.typical();
@@ -191,7 +192,9 @@ impl Glance<'_> {
     /// Reads what decides in a pool that is not calm.
     fn press(&self, admitted: f32, shares: u16) -> Pressed {
         let Self { members, pool, moment, long, .. } = *self;
-        let read = |place| members.cells.find(place).map_or_else(|| Cell::default().read(moment), |cell| cell.read(moment));
+        let read = |place| {
+            members.cells.find(place).map_or_else(|| Cell::default().read(moment), |cell| cell.read(moment))
+        };
         let (own, network) = (read(self.client), read(self.network));
         let (quota, weight) = (self.quota as f32, f32::from(shares));
         let experience = EXPERIENCE * quota;

@@ -131,7 +131,8 @@ impl Pool {
     /// Learns from the interval that is over what is typical, unless something is held: who is cut is typical too
     /// then, and a crowd could make itself the measure.
     fn learn(&self, held: f32, quota: f32, moment: Moment) {
-        let (admitted, clients) = (self.admitted.completed(moment.epoch), self.clients.completed(moment.epoch));
+        let (admitted, clients) =
+            (self.admitted.completed(moment.epoch), self.clients.completed(moment.epoch));
         let known = self.typical();
         let typical = match (clients, admitted as f32 / clients as f32) {
             (0, _) => known,
@@ -203,9 +204,9 @@ fn home(key: Key) -> usize {
 /// Gives a key the pool of the one that admitted least, with what is held there.
 #[cold]
 fn settle(reach: &[Pool], owner: u64, moment: Moment) -> Option<&Pool> {
-    let least = reach.iter().min_by_key(|pool| {
-        (pool.owner.load(Ordering::Relaxed) != 0, pool.admitted.weight(moment.epoch))
-    })?;
+    let least = reach
+        .iter()
+        .min_by_key(|pool| (pool.owner.load(Ordering::Relaxed) != 0, pool.admitted.weight(moment.epoch)))?;
     least.owner.store(owner, Ordering::Relaxed);
     Some(least)
 }

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn who_has_much_is_asked_first_and_so_is_who_comes_in_a_crowd() {
-        let order = [claim(500.0, 1.0), claim(31.0, 9.0), claim(2.0, 8.0), claim(29.0, 1.2), claim(10.0, 1.0)];
+        let order =
+            [claim(500.0, 1.0), claim(31.0, 9.0), claim(2.0, 8.0), claim(29.0, 1.2), claim(10.0, 1.0)];
         let standings: Vec<f32> = order.iter().map(Claim::standing).collect();
         assert!(standings.is_sorted(), "{standings:?}");
     }

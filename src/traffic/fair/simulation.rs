@@ -71,7 +71,14 @@ impl Group {
 
 impl Country {
     fn new(quota: f64, groups: Vec<Group>) -> Self {
-        Self { traffic: traffic(), groups, quota, per: Per::Country, limit: None, random: fastrand::Rng::with_seed(7) }
+        Self {
+            traffic: traffic(),
+            groups,
+            quota,
+            per: Per::Country,
+            limit: None,
+            random: fastrand::Rng::with_seed(7),
+        }
     }
 
     /// Lets so many windows go by.
