@@ -15,7 +15,7 @@ mod simulation;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::pool::{Pool, Pools};
+use self::pool::{Line, Pool, Pools};
 use self::share::{Claim, ceiling};
 use super::cell::{Cell, Moment};
 use super::reading::Reading;
@@ -95,9 +95,13 @@ const ORDINARY: f32 = 1.0;
 /// Before there is experience, a network's usual part is one in so many.
 const NETWORKS: f32 = 8.0;
 /// Experience is this part of a quota, in samples.
-const EXPERIENCE: f32 = 1.0 / 128.0;
+const EXPERIENCE: f32 = 1.0 / 512.0;
 /// A retry is told to wait until it is this far below its share, since shares move.
 const MARGIN: f32 = 0.7;
+/// A share below this is too coarse to wait for: a place is waited for instead.
+const SMALL: f32 = 12.0;
+/// Places are handed out to those who wait up to this part of what there is.
+const USED: f32 = 0.75;
 
 impl Members {
     pub(super) fn new(interval: Interval, shape: Shape) -> Self {
@@ -197,11 +201,6 @@ impl Glance<'_> {
         };
         let (own, network) = (read(self.client), read(self.network));
         let (quota, weight) = (self.quota as f32, f32::from(shares));
-        let experience = EXPERIENCE * quota;
-        let samples = |cell: &Cell| cell.read(long).estimate() as f32;
-        let usual = members.usual.find(members.usual.place(self.network_key));
-        let known = usual.map_or(0.0, samples);
-        let part = (known + experience) / (samples(&pool.samples) + NETWORKS * experience);
         let taken = own.estimate() as f32;
         let claim = Claim {
             quota,
@@ -209,9 +208,25 @@ impl Glance<'_> {
             typical: pool.typical(),
             own: (taken + 0.5) / weight,
             taken,
-            growth: (network.estimate() as f32 + 0.5) / (quota * part),
+            growth: self.growth(&network),
         };
         Pressed { claim, own, network, held: pool.steer(&claim, moment), weight }
+    }
+
+    /// How many times its usual part of the pool the network has, counting this request by half.
+    fn growth(&self, network: &Reading) -> f32 {
+        let quota = self.quota as f32;
+        let experience = EXPERIENCE * quota;
+        let samples = |cell: &Cell| cell.read(self.long).estimate() as f32;
+        let usual = &self.members.usual;
+        let known = usual.find(usual.place(self.network_key)).map_or(0.0, samples);
+        let part = (known + experience) / (samples(&self.pool.samples) + NETWORKS * experience);
+        (network.estimate() as f32 + 0.5) / (quota * part)
+    }
+
+    fn read(&self, place: Place) -> Reading {
+        let found = self.members.cells.find(place);
+        found.map_or_else(|| Cell::default().read(self.moment), |cell| cell.read(self.moment))
     }
 
     /// Why the request has to wait, if it has to.
@@ -275,15 +290,14 @@ impl Glance<'_> {
         let window = self.moment.interval.duration();
         let share = claim.share(claim.pressure(held).max(held)) * weight;
         let whole = (share as u64).max(1);
-        let refused = self.pool.refused.read(self.moment).estimate() as f32;
-        let queue = |admitted| window.mul_f32(self.pool.queue(refused, admitted, self.moment));
-        let time = if claim.passes(held) || claim.own <= MARGIN * share {
+        let place = |line, places: f32| window.mul_f32(self.pool.queue(line, places * USED, self.moment));
+        let time = if claim.is_for_its_network() {
+            place(Line::Crowd, network.estimate() as f32)
+        } else if claim.passes(held) || claim.own <= MARGIN * share {
             // Everybody waits for a place, not this client for its share.
-            self.reading.wait(ceiling(self.quota)).max(window / 32)
-        } else if claim.is_for_its_network() {
-            queue(network.estimate() as f32)
-        } else if share < 1.0 {
-            queue(claim.admitted)
+            self.reading.wait(ceiling(self.quota)).max(place(Line::Pool, claim.quota))
+        } else if share < SMALL {
+            own.wait(whole).max(place(Line::Pool, claim.quota))
         } else {
             own.wait(((MARGIN * share) as u64).max(1))
         };

@@ -29,7 +29,7 @@ pub(super) struct Pool {
     held: AtomicU64,
     /// What a client has typically, and the last quota.
     known: AtomicU64,
-    /// For how many windows those wait who come after one another, and the interval in which that was found.
+    /// When it is the turn of the last who waits, in each [`Line`].
     queue: AtomicU64,
 }
 
@@ -50,6 +50,15 @@ enum Found {
     ByHash,
 }
 
+/// Where those wait who are turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// For a place in the pool.
+    Pool,
+    /// For a place of those that a crowded network has.
+    Crowd,
+}
+
 /// Steps of the controller in an interval.
 const STEPS: u64 = 32;
 /// After this many steps without a request nothing is held any more.
@@ -60,6 +69,11 @@ const KEYS: usize = 4_096;
 const REACH: usize = 8;
 /// Nobody is told to wait for more windows than this.
 const LONGEST_QUEUE: f32 = 32.0;
+/// Nobody who waits for a place is told to come back sooner, in windows.
+const SOONEST: f32 = 1.0 / 32.0;
+/// How finely turns are told apart.
+const WINDOW_TURNS: f32 = (1 << TURN_BITS) as f32;
+const TURN_BITS: u32 = 20;
 /// How fast what is typical is learned.
 const LEARN: f32 = 1.0 / 8.0;
 
@@ -96,19 +110,22 @@ impl Pool {
         }
     }
 
-    /// For how many windows those have to wait who come after one another. Of those who are admitted, each is refused
-    /// once before; where more than that are refused, they were told to come too soon.
-    pub(super) fn queue(&self, refused: f32, admitted: f32, moment: Moment) -> f32 {
-        let word = self.queue.load(Ordering::Relaxed);
-        let ((windows, epoch), now) = (unpack(word), moment.epoch as u32);
-        let windows = windows.clamp(1.0, LONGEST_QUEUE);
-        if epoch == now {
-            return windows;
-        }
-        let adapted = windows * (refused / admitted.max(1.0)).clamp(0.7, 2.0);
-        let next = pack(adapted.clamp(1.0, LONGEST_QUEUE), now);
-        let _ = self.queue.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed);
-        windows
+    /// In how many windows it is the turn of one more who waits, where `places` in a window are handed out. Turns are
+    /// spaced, so that those who wait do not all come back at once.
+    pub(super) fn queue(&self, line: Line, places: f32, moment: Moment) -> f32 {
+        let now = turn_at(moment);
+        let (gap, most) = (turns(1.0 / places.max(1.0)), turns(LONGEST_QUEUE));
+        let turn = |word: u64| {
+            let ahead = line.of(word).wrapping_sub(now);
+            // What is past, or left over from ages ago, looks far ahead.
+            let ahead = if ahead > 2 * most { 0 } else { ahead };
+            (ahead + gap).clamp(turns(SOONEST), most)
+        };
+        let next = |word| Some(line.with(word, now.wrapping_add(turn(word))));
+        let word = match self.queue.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
+            Ok(word) | Err(word) => word,
+        };
+        turn(word) as f32 / WINDOW_TURNS
     }
 
     /// The pressure that was held last, 0 if that is long ago.
@@ -148,6 +165,23 @@ impl Pool {
             cell.sweep(moment.epoch);
         }
         self.samples.sweep(long.epoch);
+    }
+}
+
+impl Line {
+    /// The half of a word that is this line's.
+    const fn of(self, word: u64) -> u32 {
+        match self {
+            Self::Pool => word as u32,
+            Self::Crowd => (word >> 32) as u32,
+        }
+    }
+
+    const fn with(self, word: u64, turn: u32) -> u64 {
+        match self {
+            Self::Pool => word >> 32 << 32 | turn as u64,
+            Self::Crowd => (turn as u64) << 32 | word as u32 as u64,
+        }
     }
 }
 
@@ -218,6 +252,19 @@ fn step_at(moment: Moment) -> u32 {
     (moment.epoch * STEPS + gone / (length / STEPS).max(1)) as u32
 }
 
+/// Wraps after 4096 windows, of which only a few lie ahead.
+fn turn_at(moment: Moment) -> u32 {
+    let length = moment.interval.nanos();
+    let gone = length - moment.remaining.min(length);
+    let within = (gone / (length >> TURN_BITS).max(1)).min((1 << TURN_BITS) - 1);
+    ((moment.epoch << TURN_BITS) + within) as u32
+}
+
+/// At least one.
+fn turns(windows: f32) -> u32 {
+    ((windows * WINDOW_TURNS) as u32).max(1)
+}
+
 fn pack(first: f32, second: u32) -> u64 {
     u64::from(first.to_bits()) << 32 | u64::from(second)
 }
@@ -255,6 +302,22 @@ mod tests {
         assert_eq!(pool.steer(&claim(0.0), moment(2.5)), risen[7]);
         assert!(pool.steer(&claim(80.0), moment(3.0)) < risen[7]);
         assert_eq!((pool.held(moment(40.0)), pool.steer(&claim(110.0), moment(40.0))), (0.0, 0.0));
+    }
+
+    #[test]
+    fn those_who_wait_come_one_after_the_other_and_nobody_waits_for_ever() {
+        let pool = Pool::default();
+        let waits = |line, seconds, count: u32| {
+            let turns: Vec<f32> = (0..count).map(|_| pool.queue(line, 100.0, moment(seconds))).collect();
+            assert!(turns.is_sorted(), "{turns:?}");
+            turns[turns.len() - 1]
+        };
+        assert!((waits(Line::Pool, 1.0, 150) - 1.5).abs() < 0.04);
+        assert!(waits(Line::Crowd, 1.0, 1) < 0.04);
+        // Half a window later, half a window less is left.
+        assert!((waits(Line::Pool, 6.0, 1) - 1.04).abs() < 0.04);
+        assert_eq!(waits(Line::Pool, 6.0, 10_000), LONGEST_QUEUE);
+        assert!(waits(Line::Pool, 900.0, 1) < 0.04);
     }
 
     #[test]

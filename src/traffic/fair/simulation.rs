@@ -237,7 +237,7 @@ fn a_network_with_names_is_held_back_even_before_there_is_experience() {
     let mut country = country(10.0, vec![flood]);
     country.run(10);
     // First come would leave them a third, and fairness among clients alone next to nothing.
-    assert!(country.groups[0].passed(4, 10) >= 0.65, "{}", country.groups[0].passed(4, 10));
+    assert!(country.groups[0].passed(4, 10) >= 0.55, "{}", country.groups[0].passed(4, 10));
     country.meets_its_limit(3);
 }
 
