@@ -247,6 +247,7 @@ mod tests {
             vocabulary: &Vocabulary::standard(),
             lists: &[],
             counters: &[],
+            caps: &[],
             observe_only: &[],
             always: &[],
             bounds: Bounds::default(),
@@ -260,6 +261,7 @@ mod tests {
             weights: HashMap::new(),
             limits: HashMap::default(),
             counters: Vec::new(),
+            caps: Vec::new(),
         })
     }
 

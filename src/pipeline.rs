@@ -12,7 +12,7 @@ use crate::facts::time::Now;
 use crate::rules::Policy;
 use crate::signals::{Facts, Readings, RequestContext, Response, Secrets};
 use crate::snapshot::Snapshot;
-use crate::traffic::{Check, RouteKey, Subject, Traffic};
+use crate::traffic::{Check, Claim, RouteKey, Subject, Traffic};
 
 /// A request before it is judged.
 pub struct Enquiry<'a> {
@@ -104,6 +104,11 @@ pub fn plan<'s>(snapshot: &'s Snapshot, decision: &'s Decision) -> Plan<'s> {
             checks.map_or(Plan::Block, Plan::Admit)
         }
     }
+}
+
+/// The places among the requests in flight that a decision demands. `None` cannot be, like a demand without a limit.
+pub fn claims<'s>(snapshot: &'s Snapshot, decision: &Decision) -> Option<Vec<Claim<'s>>> {
+    decision.caps().iter().map(|name| snapshot.claim(name)).collect()
 }
 
 /// Counts a judged request: once as offered, and once in each counter that scripts named, whatever becomes of it.

@@ -228,8 +228,11 @@ fn verdict(explanation: &Explanation, ink: Ink) -> String {
     };
     let limits = explanation.limits.iter();
     let limits = limits.map(|limit| format!(", {}/s per {} (`{}`)", limit.rate, limit.per, limit.name));
+    let places = explanation.concurrency.iter();
+    let places =
+        places.map(|place| format!(", {} at once per {} (`{}`)", place.most.get(), place.per, place.name));
     let (score, level) = (explanation.score, explanation.level.as_str());
-    format!("score {score}, level {level}: {action}{}", limits.collect::<String>())
+    format!("score {score}, level {level}: {action}{}", limits.chain(places).collect::<String>())
 }
 
 /// The width of the longest verb, so that names stand below each other.
@@ -274,6 +277,7 @@ fn words(say: &Say) -> [String; 3] {
         Say::Throttle { reason, per, rate } => {
             (reason, format!("{}/s per {}", rate.per_second(), per.as_str()))
         }
+        Say::Concurrency { limit } => (limit, String::new()),
         Say::Tag { name, value } => (name, format!("\"{value}\"")),
         Say::Count { counter, item } => {
             (counter, item.as_ref().map_or_else(String::new, |item| format!("\"{item}\"")))

@@ -24,7 +24,7 @@ use crate::routes::Route;
 use crate::scoreboard::Event;
 use crate::signals::RequestContext;
 use crate::snapshot::Snapshot;
-use crate::traffic::Subject;
+use crate::traffic::{Held, Subject};
 
 /// One request and its answer.
 pub struct Exchange {
@@ -55,6 +55,8 @@ pub struct Judged {
     pub(super) unfit: Option<Unserved>,
     pub(super) arrived: Now,
     pub(super) sentence: Option<Sentence>,
+    /// Its places among the requests in flight; they are free again when this is dropped, whatever happens.
+    pub(super) held: Held,
     judge: Duration,
     turn: Option<Turn>,
     from_origin: bool,
@@ -106,7 +108,13 @@ impl Exchange {
         let Judged { sentence, turn, .. } = self.judged_mut()?;
         match sentence {
             Some(Sentence::Pass(permit)) => Some((permit, turn)),
-            Some(Sentence::Throttled { .. } | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
+            Some(
+                Sentence::Throttled { .. }
+                | Sentence::Crowded { .. }
+                | Sentence::Blocked
+                | Sentence::Unserved(_),
+            )
+            | None => None,
         }
     }
 
@@ -154,6 +162,7 @@ impl Judged {
             judgement,
             arrived,
             sentence: None,
+            held: Held::nothing(),
             judge: Duration::ZERO,
             turn: None,
             from_origin: false,
@@ -164,6 +173,11 @@ impl Judged {
     pub(super) fn decided(mut self, now: Now) -> Self {
         self.judge = self.since(now);
         self
+    }
+
+    /// Gives back its places among the requests in flight, now that it has ended in order.
+    pub(super) fn release(&mut self, now: Now) {
+        std::mem::replace(&mut self.held, Held::nothing()).end(now.tick);
     }
 
     /// Notes that the origin has answered.
@@ -185,7 +199,13 @@ impl Judged {
     pub(super) fn upstream(&self) -> Option<usize> {
         match &self.sentence {
             Some(Sentence::Pass(permit)) => Some(permit.upstream()),
-            Some(Sentence::Throttled { .. } | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
+            Some(
+                Sentence::Throttled { .. }
+                | Sentence::Crowded { .. }
+                | Sentence::Blocked
+                | Sentence::Unserved(_),
+            )
+            | None => None,
         }
     }
 
@@ -197,7 +217,7 @@ impl Judged {
     /// What became of it at the gate, once it was sentenced.
     pub(super) fn event(&self) -> Event<'_> {
         let refused_by = match &self.sentence {
-            Some(Sentence::Throttled { limit, .. }) => Some(limit.as_str()),
+            Some(Sentence::Throttled { limit, .. } | Sentence::Crowded { limit, .. }) => Some(limit.as_str()),
             Some(Sentence::Pass(_) | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
         };
         Event {
@@ -225,7 +245,9 @@ impl Judged {
         now: Now,
     ) -> DecisionRecord<'a> {
         let (limit, unserved) = match &self.sentence {
-            Some(Sentence::Throttled { limit, .. }) => (Some(limit.as_str()), None),
+            Some(Sentence::Throttled { limit, .. } | Sentence::Crowded { limit, .. }) => {
+                (Some(limit.as_str()), None)
+            }
             Some(Sentence::Unserved(why)) => (None, Some(why.as_str())),
             Some(Sentence::Pass(_) | Sentence::Blocked) | None => (None, None),
         };

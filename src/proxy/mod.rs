@@ -190,8 +190,9 @@ impl ProxyHttp for Gate {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
-        let Some(judged) = exchange.finish() else { return };
+        let Some(mut judged) = exchange.finish() else { return };
         let (now, failure) = (self.clock.now(), error.map(Failure::of));
+        judged.release(now);
         if let (Some(failure), Some(upstream)) = (failure, judged.upstream())
             && failure.is_upstream()
             && let Some(upstream) = self.upstreams.get(upstream)

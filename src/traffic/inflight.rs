@@ -81,7 +81,8 @@ struct Place {
 
 /// The sketches that caps count in.
 struct Bank {
-    sketches: Box<[Inflight]>,
+    first: Inflight,
+    others: Box<[Inflight]>,
     hasher: RandomState,
 }
 
@@ -103,7 +104,7 @@ const SKETCH_BYTES: usize = 4 * 8_192 * size_of::<isize>();
 /// Sketches of the bank that all caps share which are not per country; a key is counted in one of them. With 10,000
 /// keys in flight about 3 in 100,000 of them look fuller by one, with 65,000 about 1 in 40.
 const SHARED: usize = 16;
-/// That all of these seedings let some country count for another has a probability of 10^-50.
+/// About 3 seedings in 100 let some country count for another; so often another one is tried.
 const TRIES: usize = 32;
 /// What is told at least, and while no request has ended yet.
 const SOON: Duration = Duration::from_secs(1);
@@ -190,30 +191,28 @@ impl Held {
 impl Bank {
     /// For keys that nobody knows beforehand.
     fn of_keys() -> Self {
-        Self::of((0..SHARED).map(|_| Inflight::new()).collect())
+        Self::of((1..SHARED).map(|_| Inflight::new()).collect())
     }
 
     /// For countries: in one sketch, in which each code is counted exactly.
     fn of_countries() -> Self {
-        let mut bank = Self::of(Box::new([Inflight::new()]));
+        let mut bank = Self::of(Box::default());
         for _ in 1..TRIES {
             if bank.tells_countries_apart() {
                 break;
             }
-            bank = Self::of(Box::new([Inflight::new()]));
+            bank = Self::of(Box::default());
         }
         bank
     }
 
-    fn of(sketches: Box<[Inflight]>) -> Self {
-        Self { sketches, hasher: RandomState::new() }
+    fn of(others: Box<[Inflight]>) -> Self {
+        Self { first: Inflight::new(), others, hasher: RandomState::new() }
     }
 
     fn count(&self, key: &Key) -> Guard {
-        let at = self.hasher.hash_one(key) as usize % self.sketches.len().max(1);
-        let sketch = self.sketches.get(at);
-        // There is always one: a bank is made with its sketches, and `at` is below their number.
-        sketch.map_or_else(Inflight::new, Inflight::clone_handle).incr(key, 1).0
+        let at = self.hasher.hash_one(key) as usize % (self.others.len() + 1);
+        self.others.get(at).unwrap_or(&self.first).incr(key, 1).0
     }
 
     /// Counts each code once, looks whether each reads 1, and undoes it.
@@ -224,6 +223,174 @@ impl Bank {
     }
 
     fn bytes(&self) -> usize {
-        self.sketches.len() * SKETCH_BYTES
+        (self.others.len() + 1) * SKETCH_BYTES
+    }
+}
+
+impl Caps {
+    /// A handle for each of `specs`, in their order.
+    pub(super) fn caps(&self, specs: &[CapSpec]) -> Vec<Arc<Cap>> {
+        let mut shelves = self.shelves();
+        specs.iter().map(|spec| shelves.cap(spec)).collect()
+    }
+
+    /// What the sketches in use take.
+    pub(super) fn memory(&self) -> Vec<Part> {
+        let shelves = self.shelves();
+        let shared = shelves.shared.upgrade();
+        let shared = shared.map(|bank| Part { what: "requests in flight".to_owned(), bytes: bank.bytes() });
+        let own = shelves.caps.iter().filter_map(Weak::upgrade).filter(|cap| cap.spec.per == Per::Country);
+        let own = own.map(|cap| Part {
+            what: format!("requests in flight of `{}`", cap.spec.name),
+            bytes: cap.bank.bytes(),
+        });
+        shared.into_iter().chain(own).collect()
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        // Shelves are consistent between any two statements, so a panic elsewhere does not spoil them.
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelves {
+    fn cap(&mut self, spec: &CapSpec) -> Arc<Cap> {
+        self.caps.retain(|cap| cap.strong_count() > 0);
+        if let Some(known) = self.caps.iter().filter_map(Weak::upgrade).find(|cap| cap.spec == *spec) {
+            return known;
+        }
+        let (bank, tag) = match spec.per {
+            Per::Country => (Arc::new(Bank::of_countries()), 0),
+            Per::Client | Per::Asn | Per::Route => {
+                self.next_tag = self.next_tag.wrapping_add(1);
+                (self.shared(), self.next_tag)
+            }
+        };
+        let cap = Arc::new(Cap { spec: spec.clone(), bank, tag, typical: AtomicU64::new(0) });
+        self.caps.push(Arc::downgrade(&cap));
+        cap
+    }
+
+    fn shared(&mut self) -> Arc<Bank> {
+        self.shared.upgrade().unwrap_or_else(|| {
+            let bank = Arc::new(Bank::of_keys());
+            self.shared = Arc::downgrade(&bank);
+            bank
+        })
+    }
+}
+
+impl fmt::Debug for Cap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cap").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.cap.spec).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::super::simulation::{at, subject};
+    use super::*;
+
+    fn spec(name: &str, per: Per) -> CapSpec {
+        CapSpec { name: name.to_owned(), per }
+    }
+
+    fn one(name: &str, per: Per) -> Arc<Cap> {
+        Caps::default().caps(&[spec(name, per)]).remove(0)
+    }
+
+    fn take(cap: &Arc<Cap>, subject: &Subject, most: u32) -> Result<Held, Full> {
+        Held::take(subject, &[Claim { cap, most: Most::new(most).unwrap() }], at(0.0))
+    }
+
+    #[test]
+    fn a_number_of_places_is_at_least_one() {
+        assert_eq!(Most::new(0), Err(TrafficError::Most(0)));
+        assert_eq!(Most::new(Most::MAX + 1), Err(TrafficError::Most(Most::MAX + 1)));
+        assert_eq!(Most::new(1).map(Most::get), Ok(1));
+    }
+
+    #[test]
+    fn a_key_has_so_many_places_and_gets_back_what_is_dropped() {
+        for per in Per::ALL {
+            let cap = one("a", per);
+            let us = subject("DE", 1);
+            let held = [take(&cap, &us, 2).unwrap(), take(&cap, &us, 2).unwrap()];
+            assert_eq!(take(&cap, &us, 2).unwrap_err().claim, 0);
+            drop(held);
+            assert!(take(&cap, &us, 1).is_ok(), "{per:?}");
+        }
+    }
+
+    #[test]
+    fn a_country_takes_no_place_of_another() {
+        let cap = one("a", Per::Country);
+        let held: Vec<_> = CountryCode::all()
+            .map(|country| take(&cap, &Subject { country, ..subject("DE", 1) }, 1))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(held.len(), CountryCode::COUNT);
+    }
+
+    #[test]
+    fn a_request_takes_a_place_under_each_cap_or_under_none() {
+        let caps = Caps::default().caps(&[spec("wide", Per::Client), spec("full", Per::Client)]);
+        let us = subject("DE", 1);
+        let _held = take(&caps[1], &us, 1).unwrap();
+        let most = Most::new(1).unwrap();
+        let both = [Claim { cap: &caps[0], most }, Claim { cap: &caps[1], most }];
+        assert_eq!(Held::take(&us, &both, at(0.0)).unwrap_err().claim, 1);
+        assert!(take(&caps[0], &us, 1).is_ok(), "what was taken before the refusal is given back");
+    }
+
+    #[test]
+    fn threads_that_race_never_hold_more_places_than_there_are() {
+        let (cap, inside) = (one("a", Per::Client), AtomicUsize::new(0));
+        let work = || {
+            for _ in 0..2_000 {
+                let Ok(held) = take(&cap, &subject("DE", 1), 3) else { continue };
+                assert!(inside.fetch_add(1, Ordering::SeqCst) < 3);
+                inside.fetch_sub(1, Ordering::SeqCst);
+                drop(held);
+            }
+        };
+        std::thread::scope(|scope| (0..6).for_each(|_| drop(scope.spawn(work))));
+        let held: Vec<_> = (0..3).map(|_| take(&cap, &subject("DE", 1), 3)).collect();
+        assert!(held.iter().all(Result::is_ok), "nothing leaks");
+    }
+
+    #[test]
+    fn a_cap_keeps_its_places_over_a_reload_and_is_forgotten_after_the_last_holder() {
+        let caps = Caps::default();
+        let before = caps.caps(&[spec("a", Per::Client), spec("b", Per::Country)]);
+        assert_eq!(caps.memory().iter().map(|part| part.bytes).sum::<usize>(), (SHARED + 1) * SKETCH_BYTES);
+        let held = take(&before[0], &subject("DE", 1), 1).unwrap();
+        let after = caps.caps(&[spec("a", Per::Client)]);
+        drop(before);
+        assert!(take(&after[0], &subject("DE", 1), 1).is_err());
+        drop((held, after));
+        assert_eq!(caps.memory(), []);
+    }
+
+    #[test]
+    fn a_place_is_likely_free_when_the_first_of_those_in_flight_ends() {
+        let (cap, us) = (one("a", Per::Client), subject("DE", 1));
+        let most = |places| Most::new(places).unwrap();
+        assert_eq!(cap.likely_free(most(1)), SOON);
+        take(&cap, &us, 1).unwrap().end(at(20.0));
+        assert_eq!(cap.likely_free(most(4)), Duration::from_secs(5));
+        assert_eq!(take(&cap, &us, 1).map(|held| held.is_nothing()), Ok(false));
+        for _ in 0..100 {
+            take(&cap, &us, 1).unwrap().end(at(4_000.0));
+        }
+        assert_eq!(cap.likely_free(most(1)), LATE);
     }
 }

@@ -9,6 +9,7 @@
 mod admission;
 mod counter;
 mod exact;
+mod inflight;
 mod limit;
 mod offered;
 mod phase;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use admission::{Admission, Check, Rejection};
 pub use counter::{Combination, Counted, Counter, CounterSpec, Dimension, Precision, Token};
+pub use inflight::{Cap, CapSpec, Claim, Full, Held, Most};
 pub use limit::{Limit, LimitSpec, Rate};
 pub use registry::MAX_INTERVALS;
 pub use settings::{Interval, Settings, Shape, TrafficError};
@@ -34,6 +36,7 @@ pub use subject::{Per, RouteKey, Subject};
 use zeroize::Zeroizing;
 
 use self::counter::Shelf;
+use self::inflight::Caps;
 use self::offered::Offered;
 use self::registry::Registry;
 use crate::facts::client::Prefix;
@@ -46,6 +49,7 @@ pub struct Traffic {
     offered: Offered,
     registry: Registry,
     counters: Shelf,
+    caps: Caps,
 }
 
 /// A part of the memory that counting takes.
@@ -61,7 +65,13 @@ impl Traffic {
     /// Nothing was counted yet.
     pub fn new(settings: Settings, now: Tick) -> Self {
         let counters = Shelf::new(&Zeroizing::new([0; 32]), settings.counter_slots);
-        Self { settings, offered: Offered::new(settings.keys, now), registry: Registry::default(), counters }
+        Self {
+            settings,
+            offered: Offered::new(settings.keys, now),
+            registry: Registry::default(),
+            counters,
+            caps: Caps::default(),
+        }
     }
 
     /// Hashes what is counted under keys that nobody else has: 32 random bytes, which should be forgotten afterwards.
@@ -129,6 +139,19 @@ impl Traffic {
         admission::admit(subject, checks, now)
     }
 
+    /// A handle for each limit of requests in flight, in order, for a snapshot to hold; like [`Self::limits`].
+    pub fn caps(&self, specs: &[CapSpec]) -> Vec<Arc<Cap>> {
+        self.caps.caps(specs)
+    }
+
+    /// Takes a place among the requests in flight under each of `claims`, or under none if one of them is full.
+    ///
+    /// # Errors
+    /// [`Full`] says which.
+    pub fn hold(&self, subject: &Subject, claims: &[Claim<'_>], now: Tick) -> Result<Held, Full> {
+        Held::take(subject, claims, now)
+    }
+
     /// Moves windows on, zeroes what is out of date and learns what is usual. To be called every
     /// [`Self::rotate_every`] by a background task; takes less than a millisecond for each window.
     pub fn rotate(&self, now: Tick) {
@@ -147,6 +170,7 @@ impl Traffic {
         let mut parts = self.offered.memory();
         parts.extend(self.registry.memory());
         parts.extend(self.counters.memory());
+        parts.extend(self.caps.memory());
         parts
     }
 

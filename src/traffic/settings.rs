@@ -15,6 +15,9 @@ pub enum TrafficError {
     /// A rate outside of [`Rate`](super::Rate)'s bounds.
     #[error("a rate of `{0}` requests/s is no limit, choose one above 0 and up to 1000000000, or block")]
     Rate(f64),
+    /// A number of places outside of [`Most`](super::Most)'s bounds.
+    #[error("`{0}` requests at once is no limit, choose 1 to 1000000, or block")]
+    Most(u32),
     /// Sketch dimensions outside of [`Shape`]'s bounds.
     #[error(
         "a sketch of `{hashes}` x `{slots}` cannot be built, choose 1 to 8 hashes and 1024 to 4194304 slots"
