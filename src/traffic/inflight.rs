@@ -60,7 +60,7 @@ pub struct Claim<'a> {
 #[must_use = "the request is in flight while this is kept"]
 pub struct Held {
     places: Vec<Place>,
-    since: Tick,
+    since: Option<Tick>,
 }
 
 /// Why a request may not join those in flight.
@@ -168,12 +168,12 @@ impl Held {
             cap.take(subject, most).ok_or_else(full)
         };
         let places = claims.iter().enumerate().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { places, since: now })
+        Ok(Self { places, since: Some(now) })
     }
 
     /// Holds nothing.
     pub const fn nothing() -> Self {
-        Self { places: Vec::new(), since: Tick::ZERO }
+        Self { places: Vec::new(), since: None }
     }
 
     /// Whether there is anything to give back.
@@ -183,7 +183,8 @@ impl Held {
 
     /// Gives the places back, and tells the caps how long it had them.
     pub fn end(self, now: Tick) {
-        let time = now.elapsed().saturating_sub(self.since.elapsed());
+        let Some(since) = self.since else { return };
+        let time = now.elapsed().saturating_sub(since.elapsed());
         self.places.iter().for_each(|place| place.cap.lasted(time));
     }
 }
@@ -328,6 +329,17 @@ mod tests {
             drop(held);
             assert!(take(&cap, &us, 1).is_ok(), "{per:?}");
         }
+    }
+
+    #[test]
+    fn a_panic_gives_the_places_back() {
+        let (cap, us) = (one("a", Per::Client), subject("DE", 1));
+        let work = std::panic::AssertUnwindSafe(|| {
+            let _held = take(&cap, &us, 1).unwrap();
+            std::panic::resume_unwind(Box::new(()));
+        });
+        assert!(std::panic::catch_unwind(work).is_err());
+        assert!(take(&cap, &us, 1).is_ok());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod crowds;
 mod enforcement;
 mod failures;
 mod identity;
+mod inflight;
 mod policy;
 mod proxying;
 mod records;
