@@ -27,7 +27,9 @@ use crate::facts::problem::Problem;
 use crate::metrics::Metrics;
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::origin::EchoOrigin;
+use crate::proxy::relay::Relay;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
+use crate::proxy::upstream::Upstream;
 use crate::proxy::{Gate, Patience};
 use crate::record::Running;
 use crate::reload::watch::{Pace, Watch};
@@ -149,13 +151,16 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         traffic: Arc::clone(&traffic),
         identity: Arc::clone(&identity),
         key_rotation: config.privacy.key_rotation,
+        pools: upstreams.iter().flat_map(Upstream::pools).collect(),
         requests,
         signals: manner.signals,
         early_hangup: early_hangup(manner.signals),
     };
     ready.add_services(keep_up, housekeeping);
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
-    let gate = Gate { live, traffic, identity, routes, upstreams, recorder, metrics, clock, drain, patience };
+    let relay = Relay::new(&ready.server.configuration);
+    let gate =
+        Gate { live, traffic, identity, routes, upstreams, relay, recorder, metrics, clock, drain, patience };
     ready.add_gate(gate, listeners, echo);
     Ok(ready)
 }
