@@ -18,6 +18,7 @@ use crate::proxy::Identity;
 use crate::proxy::drain::Signals;
 use crate::proxy::pool::Pool;
 use crate::reload::{KeepUp, Requests};
+use crate::scoreboard::Scoreboard;
 use crate::traffic::Traffic;
 
 /// How often idle connections are looked at.
@@ -27,6 +28,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct Housekeeping {
     pub(super) clock: Clock,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) scoreboard: Arc<Scoreboard>,
     pub(super) identity: Arc<Identity>,
     pub(super) key_rotation: Duration,
     pub(super) pools: Vec<Arc<Pool>>,
@@ -35,6 +37,9 @@ pub(super) struct Housekeeping {
     /// Whether a SIGHUP came before [`Housekeeping`] could listen.
     pub(super) early_hangup: Arc<AtomicBool>,
 }
+
+/// How often the scoreboard begins a new slice.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// Remembers a SIGHUP that comes before anybody listens; unheard, it would end the process, or be lost.
 pub(super) fn early_hangup(signals: Signals) -> Arc<AtomicBool> {
@@ -62,6 +67,7 @@ impl BackgroundService for Housekeeping {
         tokio::select! {
             _ = shutdown.changed() => {}
             () = self.rotate_windows() => {}
+            () = self.turn_scoreboard() => {}
             () = self.rotate_keys() => {}
             () = self.sweep_connections() => {}
             () = self.hear_hangups() => {}
@@ -76,6 +82,17 @@ impl Housekeeping {
         loop {
             ticks.tick().await;
             self.traffic.rotate(self.clock.now().tick);
+        }
+    }
+
+    async fn turn_scoreboard(&self) {
+        let mut ticks = interval(SLICE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick comes at once.
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            self.scoreboard.turn(&self.requests.live().pin(), self.clock.now().tick);
         }
     }
 
