@@ -167,10 +167,11 @@ impl ProxyHttp for Gate {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        relay::check_protocol(response, session.is_upgrade_req())?;
         self.tell_client(response, exchange)
     }
 
