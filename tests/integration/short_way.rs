@@ -151,7 +151,11 @@ fn masked(text: &str) -> String {
 fn every_answer_of_an_origin_reaches_the_client_alike_and_is_recorded_alike() {
     let answers = answers();
     let origins: Vec<_> = answers.iter().map(serving).collect();
-    let mut setup = Setup::new().route("*", "/next", "next").upstream("next", "builtin = true");
+    // Each thread has idle connections of its own.
+    let mut setup = Setup::new()
+        .section("server", "threads = 1")
+        .route("*", "/next", "next")
+        .upstream("next", "builtin = true");
     for (row, (origin, _)) in origins.iter().enumerate() {
         let upstream = format!("row{row}");
         setup = setup
