@@ -27,7 +27,10 @@ use crate::facts::problem::Problem;
 use crate::metrics::Metrics;
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::origin::EchoOrigin;
+use crate::proxy::pool::Pool;
+use crate::proxy::relay::Relay;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
+use crate::proxy::upstream::Upstream;
 use crate::proxy::{Gate, Identity, Patience};
 use crate::record::{Recorder, Running};
 use crate::reload::watch::{Pace, Watch};
@@ -139,15 +142,18 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     if let Some(listener) = admin {
         ready.add_admin(listener, shared.admin(&config, setting));
     }
-    ready.add_services(keep_up, shared.housekeeping(&config, &identity, manner));
+    let pools = upstreams.iter().flat_map(Upstream::pools).collect();
+    ready.add_services(keep_up, shared.housekeeping(&config, &identity, pools, manner));
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
     let Shared { traffic, metrics, scoreboard, recorder, drain, .. } = shared;
+    let relay = Relay::new(&ready.server.configuration);
     let gate = Gate {
         live,
         traffic,
         identity,
         routes,
         upstreams,
+        relay,
         recorder,
         metrics,
         scoreboard,
@@ -188,13 +194,20 @@ impl Shared {
         }
     }
 
-    fn housekeeping(&self, config: &Config, identity: &Arc<Identity>, manner: Manner) -> Housekeeping {
+    fn housekeeping(
+        &self,
+        config: &Config,
+        identity: &Arc<Identity>,
+        pools: Vec<Arc<Pool>>,
+        manner: Manner,
+    ) -> Housekeeping {
         Housekeeping {
             clock: self.clock,
             traffic: Arc::clone(&self.traffic),
             scoreboard: Arc::clone(&self.scoreboard),
             identity: Arc::clone(identity),
             key_rotation: config.privacy.key_rotation,
+            pools,
             requests: self.requests.clone(),
             signals: manner.signals,
             early_hangup: early_hangup(manner.signals),

@@ -16,17 +16,22 @@ use super::parts::random_keys;
 use crate::clock::Clock;
 use crate::proxy::Identity;
 use crate::proxy::drain::Signals;
+use crate::proxy::pool::Pool;
 use crate::reload::{KeepUp, Requests};
 use crate::scoreboard::Scoreboard;
 use crate::traffic::Traffic;
 
-/// Moves windows on, rotates keys, and listens for SIGHUP.
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Moves windows on, rotates keys, closes idle connections, and listens for SIGHUP.
 pub(super) struct Housekeeping {
     pub(super) clock: Clock,
     pub(super) traffic: Arc<Traffic>,
     pub(super) scoreboard: Arc<Scoreboard>,
     pub(super) identity: Arc<Identity>,
     pub(super) key_rotation: Duration,
+    pub(super) pools: Vec<Arc<Pool>>,
     pub(super) requests: Requests,
     pub(super) signals: Signals,
     /// Whether a SIGHUP came before [`Housekeeping`] could listen.
@@ -64,6 +69,7 @@ impl BackgroundService for Housekeeping {
             () = self.rotate_windows() => {}
             () = self.turn_scoreboard() => {}
             () = self.rotate_keys() => {}
+            () = self.sweep_connections() => {}
             () = self.hear_hangups() => {}
         }
     }
@@ -98,6 +104,16 @@ impl Housekeeping {
                 Ok(keys) => self.identity.rotate(keys),
                 Err(error) => warn!("no random keys, the old ones stay in use: {error}"),
             }
+        }
+    }
+
+    /// A connection that a server has closed is noticed when it is needed, or here.
+    async fn sweep_connections(&self) {
+        let mut ticks = interval(SWEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.pools.iter().for_each(|pool| pool.sweep(self.clock.tick()));
         }
     }
 

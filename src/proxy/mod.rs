@@ -11,7 +11,9 @@ pub mod failure;
 pub mod forward;
 pub mod identity;
 pub mod origin;
+pub mod pool;
 pub mod refusal;
+pub mod relay;
 pub mod server;
 pub mod upstream;
 
@@ -41,6 +43,7 @@ use exchange::{Exchange, Judged, Seen};
 use failure::Failure;
 use forward::Forwarding;
 use refusal::DECISION_HEADER;
+use relay::Relay;
 use upstream::Upstream;
 
 pub use identity::{Caller, Identity};
@@ -57,6 +60,8 @@ pub struct Gate {
     pub routes: Routes,
     /// The upstreams, as routes number them.
     pub upstreams: Vec<Upstream>,
+    /// The short way to them.
+    pub relay: Relay,
     /// Where records go.
     pub recorder: Recorder,
     /// What is counted for operators.
@@ -116,7 +121,14 @@ impl ProxyHttp for Gate {
         let answered = enforce::enforce(session, &mut judged, &self.traffic).await;
         self.scoreboard.count(&judged.event());
         exchange.keep(judged);
-        answered
+        if answered? {
+            return Ok(true);
+        }
+        let short = relay::fits(session.req_header());
+        if short {
+            self.relay(session, exchange).await?;
+        }
+        Ok(short)
     }
 
     async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -150,29 +162,17 @@ impl ProxyHttp for Gate {
         request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let Some(judged) = exchange.judged() else {
-            return Error::e_explain(ErrorType::InternalError, "a request that was not judged");
-        };
-        let (header, node) = (self.identity.header(), self.identity.node(&judged.caller));
-        let forwarding = Forwarding { header, node: node.as_deref(), scheme: Scheme::Http };
-        forward::strip_claims(request, &forwarding);
-        forwarding.write(request)?;
-        judged.verdict(self.identity.verdict()).write(request)
+        self.tell_origin(request, exchange)
     }
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        match exchange.judged_mut() {
-            Some(judged) => {
-                judged.answered_by_origin();
-                response.insert_header(DECISION_HEADER, &judged.id_text)
-            }
-            None => Ok(()),
-        }
+        relay::check_protocol(response, session.is_upgrade_req())?;
+        self.tell_client(response, exchange)
     }
 
     async fn fail_to_proxy(
@@ -229,6 +229,29 @@ impl Gate {
         session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(self.patience.read));
         session.set_write_timeout(Some(self.patience.read));
+    }
+
+    /// Writes what the origin is to know into a request on its way there.
+    fn tell_origin(&self, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+        let Some(judged) = exchange.judged() else {
+            return Error::e_explain(ErrorType::InternalError, "a request that was not judged");
+        };
+        let (header, node) = (self.identity.header(), self.identity.node(&judged.caller));
+        let forwarding = Forwarding { header, node: node.as_deref(), scheme: Scheme::Http };
+        forward::strip_claims(request, &forwarding);
+        forwarding.write(request)?;
+        judged.verdict(self.identity.verdict()).write(request)
+    }
+
+    /// Writes what the client is to know into a response of the origin.
+    fn tell_client(&self, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+        match exchange.judged_mut() {
+            Some(judged) => {
+                judged.answered_by_origin();
+                response.insert_header(DECISION_HEADER, &judged.id_text)
+            }
+            None => Ok(()),
+        }
     }
 
     fn observe(

@@ -24,6 +24,7 @@ mod policy;
 mod proxying;
 mod records;
 mod reload;
+mod short_way;
 mod stopping;
 mod support;
 mod top;
