@@ -5,6 +5,7 @@
 //! here: it only says which part is given to which.
 
 pub mod build;
+mod keeper;
 pub mod parts;
 mod services;
 
@@ -35,6 +36,7 @@ use crate::reload::{Attention, Build, KeepUp, Live, Reloader, Requests};
 use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
 use build::Builder;
+use keeper::Keeper;
 use parts::{Parts, Upstreams};
 use services::{Housekeeping, Reloading, early_hangup};
 
@@ -79,6 +81,7 @@ pub struct Ready {
     grace: Duration,
     signals: Signals,
     records: Running,
+    keeper: Option<Arc<Keeper>>,
     /// Its private folder goes when this is dropped, after the server has stopped.
     origin: Option<EchoOrigin>,
 }
@@ -98,7 +101,8 @@ pub fn load(config_path: &Path, vocabulary: Vocabulary) -> Result<Loaded, Vec<Pr
     let clock = Clock::start();
     let settings = parts::traffic_settings(&config);
     let settings = settings.map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
-    let traffic = Arc::new(Traffic::new(settings, clock.now().tick));
+    let routes = config.routes.iter().map(|route| route.name.as_str());
+    let traffic = Arc::new(Traffic::with_routes(settings, routes, clock.now().tick));
     let secrets = Secrets::new(Arc::new(parts::secret_names(&config)), Arc::new(parts::described_keys()));
     let setting = Setting { truncation: config.privacy.truncation, secrets };
     let (path, shared) = (config_path.to_path_buf(), Arc::clone(&traffic));
@@ -118,6 +122,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let Parts { identity, upstreams, routes, listeners, admin, recorder, records } = parts;
     let Upstreams { list: upstreams, origin, service: echo } = upstreams;
 
+    let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
         listeners: listeners.iter().map(Listener::address).collect(),
@@ -129,6 +134,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         grace: config.server.grace_period,
         signals: manner.signals,
         records,
+        keeper: keeper.clone(),
         origin,
     };
     if let Some(listener) = admin {
@@ -148,6 +154,8 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         clock,
         traffic: Arc::clone(&traffic),
         identity: Arc::clone(&identity),
+        metrics: Arc::clone(&metrics),
+        keeper,
         key_rotation: config.privacy.key_rotation,
         requests,
         signals: manner.signals,
@@ -201,12 +209,15 @@ impl Ready {
         }
     }
 
-    /// Serves until told to stop; then requests end, and the last records are written. The error says what of the
+    /// Serves until told to stop; then requests end, and the last records and what is usual are written. The error says what of the
     /// log of decisions did not reach the disk.
     pub fn run(self) -> Result<(), String> {
         let stop = Stop::new(self.drain, self.grace, self.signals);
         self.server.run(RunArgs { shutdown_signal: Box::new(stop) });
         drop(self.origin);
+        if let Some(keeper) = self.keeper {
+            keeper.save();
+        }
         self.records.close(FLUSH_TIME).map_err(|error| error.to_string())
     }
 }

@@ -72,6 +72,9 @@ struct Description {
     /// How many times its usual rate the country's rate is.
     #[arg(long, value_name = "TIMES", conflicts_with = "id")]
     country_surge: Option<f64>,
+    /// How improbable the country's requests are: at most 1 in 10 to the power of this.
+    #[arg(long, value_name = "POWER", conflicts_with = "id")]
+    country_anomaly: Option<f64>,
     /// Events of a counter, such as `login_failed=6`; may be given again.
     #[arg(long = "count", value_name = "COUNTER=EVENTS", value_parser = event_count, conflicts_with = "id")]
     counts: Vec<(String, i64)>,
@@ -162,6 +165,7 @@ impl Description {
             client_rate: self.client_rate.unwrap_or_default(),
             country_rate: self.country_rate.unwrap_or_default(),
             country_surge: self.country_surge,
+            country_anomaly: self.country_anomaly.unwrap_or_default(),
             counts: self.counts.iter().cloned().collect(),
             listed: self.listed.clone(),
             time: self.time.clone(),
