@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a bench that cannot begin has nobody else to tell")]
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use riskgate::reload::sources::Sources;
 use riskgate::reload::{Build, Built};
 use riskgate::rules::sandbox::Bounds;
 use riskgate::rules::{Policy, Script, Terms, Way};
+use riskgate::scoreboard::{Event, Scoreboard};
 use riskgate::signals::Vocabulary;
 use riskgate::snapshot::Snapshot;
 use riskgate::traffic::{RouteKey, Traffic};
@@ -136,6 +138,44 @@ fn metrics(bencher: Bencher<'_, '_>, request: &str) {
         metrics.reasoned(record.decision.reasons());
         metrics.failed(record.evaluation);
         metrics.failed(record.observed);
+    });
+}
+
+/// What operators who look on see of it; the client comes again and again.
+#[divan::bench(args = REQUESTS, sample_size = 1000)]
+fn scoreboard(bencher: Bencher<'_, '_>, request: &str) {
+    seen_by_operators(bencher, request, |client| client);
+}
+
+/// The same, when every client comes once.
+#[divan::bench(args = REQUESTS, sample_size = 1000)]
+fn scoreboard_crowd(bencher: Bencher<'_, '_>, request: &str) {
+    // As even as the hashes that pseudonyms are.
+    seen_by_operators(bencher, request, |client| {
+        Pseudonym::from_bits(
+            client.bits().wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f),
+        )
+    });
+}
+
+fn seen_by_operators(bencher: Bencher<'_, '_>, request: &str, next: impl Fn(Pseudonym) -> Pseudonym) {
+    let kept = Kept::of(request);
+    let now = kept.gate.clock.now().tick;
+    let workers = NonZeroUsize::new(2).expect("two");
+    let scoreboard = Scoreboard::new(workers, 1, &kept.gate.snapshot, now);
+    let record = kept.record();
+    let mut client = record.client;
+    bencher.bench_local(|| {
+        client = next(client);
+        let (country, decision, outcome) = (record.place.country, record.decision, record.outcome);
+        scoreboard.count(black_box(&Event {
+            country,
+            route: Some(0),
+            client,
+            decision,
+            outcome,
+            refused_by: None,
+        }));
     });
 }
 

@@ -12,8 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::actions::Say;
-use crate::decision::{Action, Evaluation, Level, Mode};
+use crate::decision::{Action, Count, Evaluation, Level, Mode};
 use crate::facts::client::Truncation;
 use crate::facts::problem::{Problem, nearest};
 use crate::pipeline::{Judgement, judge};
@@ -45,7 +44,7 @@ pub struct Expect {
     pub reasons: Option<Vec<String>>,
     /// Exactly these tags.
     pub tags: Option<BTreeMap<String, String>>,
-    /// Exactly these counters are counted, in any order.
+    /// Exactly these are counted, in any order: `counter`, or `counter: item` of distinct ones.
     pub counts: Option<Vec<String>>,
 }
 
@@ -180,11 +179,13 @@ impl Expect {
         let wanted = self.tags.clone().map(|wanted| tags(&mut wanted.into_iter()));
         let given = decision.tags().iter().map(|(name, value)| (name.to_string(), value.to_string()));
         compare("tags", wanted, tags(&mut given.into_iter()));
-        let observed_counts = observed.said(Mode::Enforce).filter_map(|(_, say)| match say {
-            Say::Count { counter } => Some(counter),
-            _ => None,
-        });
-        let counts = decision.counts().iter().chain(observed_counts).map(ToString::to_string);
+        let observed_counts = observed.said(Mode::Enforce).filter_map(|(_, say)| Count::of(say));
+        let named = |count: Count| match &self.counts {
+            // Whoever expects a counter alone does not care which item.
+            Some(wanted) if wanted.iter().any(|wanted| *wanted == count.counter) => count.counter.to_string(),
+            Some(_) | None => count.to_string(),
+        };
+        let counts = decision.counts().iter().cloned().chain(observed_counts).map(named);
         compare("counts", self.counts.as_ref().map(|wanted| set(wanted.iter().cloned())), set(counts));
         let errors: Vec<String> = judgement
             .evaluation

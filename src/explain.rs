@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::actions::Say;
 use crate::decision::{
-    Action, Decision, Demand, Evaluation, Level, Mode, Reason, RiskScore, RuleOutcome, ScriptError, Spoken,
+    Action, Decision, Demand, Evaluation, Level, Mode, Reason, RiskScore, RuleOutcome, Says, ScriptError,
+    Spoken,
 };
 use crate::pipeline::Judgement;
 use crate::rules::RuleSet;
@@ -113,7 +114,7 @@ fn scripts(snapshot: &Snapshot, context: &RequestContext<'_>, judgement: &Judgem
     let say = |(at, rule_set): (usize, &RuleSet)| {
         let outcome = outcomes.iter().find(|outcome| outcome.rule == rule_set.name());
         let (said, error) = match outcome.map(|outcome| &outcome.spoken) {
-            Some(Spoken::Whole(said)) => (said.clone(), None),
+            Some(Spoken::Whole(said)) => (said.to_vec(), None),
             Some(Spoken::Failed(error)) => (Vec::new(), Some(error.clone())),
             None => (Vec::new(), None),
         };
@@ -178,7 +179,7 @@ impl<'a> Changes<'a> {
         let change = |points: i64| {
             let mut evaluation = self.evaluation.clone();
             let say = Say::Add { reason: Text::new(), points };
-            let spoken = Spoken::Whole(vec![say]);
+            let spoken = Spoken::Whole([say].into_iter().collect());
             evaluation.push(RuleOutcome { rule: Text::new(), mode: Mode::Enforce, spoken });
             let decision = self.decide(&evaluation, self.hard_list());
             let direction = if points > 0 { "more" } else { "fewer" };
@@ -228,7 +229,7 @@ impl<'a> Changes<'a> {
     fn mended(&self) -> Evaluation {
         self.otherwise(|_, spoken| match spoken {
             Spoken::Whole(said) => Spoken::Whole(said.clone()),
-            Spoken::Failed(_) => Spoken::Whole(Vec::new()),
+            Spoken::Failed(_) => Spoken::Whole(Says::new()),
         })
     }
 

@@ -4,13 +4,13 @@
 //! on the snapshot and that context alone, so tests, `explain` and a recorded decision give the very same
 //! answer. [`plan`] says what a judgement means on the wire; carrying it out is for the edge.
 
-use crate::decision::{Decision, Demand, Evaluation};
+use crate::decision::{Count, Decision, Demand, Evaluation};
 use crate::facts::client::{Client, ClientIp};
 use crate::facts::place::Place;
 use crate::facts::request::RequestHead;
 use crate::facts::time::Now;
 use crate::rules::Policy;
-use crate::signals::{Facts, Readings, RequestContext, Response, Secrets, Text};
+use crate::signals::{Facts, Readings, RequestContext, Response, Secrets};
 use crate::snapshot::Snapshot;
 use crate::traffic::{Check, Pulse, RouteKey, Subject, Traffic};
 
@@ -59,7 +59,10 @@ pub enum Plan<'s> {
 pub fn locate<'a>(snapshot: &'a Snapshot, traffic: &'a Traffic, enquiry: Enquiry<'a>) -> Located<'a> {
     let client = *enquiry.client.prefix();
     let Place { country, asn } = snapshot.place(&client);
-    let subject = Subject { client, country, asn, route: enquiry.route };
+    let credential = || enquiry.secrets.credential(enquiry.head);
+    let credential = snapshot.counts_credentials().then(credential).flatten();
+    let token = credential.map(|credential| traffic.token(credential.as_bytes()));
+    let subject = Subject { client, country, asn, route: enquiry.route, token };
     Located { enquiry, snapshot, traffic, subject }
 }
 
@@ -103,10 +106,10 @@ pub fn plan<'s>(snapshot: &'s Snapshot, decision: &'s Decision) -> Plan<'s> {
     }
 }
 
-/// Counts a judged request: once as offered, and once in each counter that scripts named.
+/// Counts a judged request: once as offered, and once in each counter that scripts named, whatever becomes of it.
 pub fn count(snapshot: &Snapshot, subject: &Subject, decision: &Decision, traffic: &Traffic, now: Now) {
     traffic.offer(subject, now.tick);
-    count_events(snapshot, subject, decision.counts().iter(), now);
+    decision.counts().iter().for_each(|count| count_once(snapshot, subject, count, now));
 }
 
 /// What is needed to show a response to the policy.
@@ -142,17 +145,17 @@ pub fn observe(
         response: Some(observation.response),
     };
     let evaluation = snapshot.policy().observe(context, &facts);
-    let counted = evaluation.said(Mode::Enforce).filter_map(|(_, say)| match say {
-        crate::actions::Say::Count { counter } => Some(counter),
-        _ => None,
-    });
-    count_events(snapshot, subject, counted, observation.now);
+    for count in evaluation.said(Mode::Enforce).filter_map(|(_, say)| Count::of(say)) {
+        count_once(snapshot, subject, &count, observation.now);
+    }
     evaluation
 }
 
-fn count_events<'t>(snapshot: &Snapshot, subject: &Subject, names: impl Iterator<Item = &'t Text>, now: Now) {
-    for counter in names.filter_map(|name| snapshot.counter(name)) {
-        counter.count(subject, now.tick);
+fn count_once(snapshot: &Snapshot, subject: &Subject, count: &Count, now: Now) {
+    let Some(counter) = snapshot.counter(&count.counter) else { return };
+    match &count.item {
+        None => counter.count(subject, now.tick),
+        Some(item) => counter.count_value(subject, item, now.tick),
     }
 }
 

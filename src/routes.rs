@@ -39,6 +39,7 @@ pub struct Routes {
 pub struct Route {
     name: Arc<str>,
     key: RouteKey,
+    number: usize,
     upstream: usize,
 }
 
@@ -112,8 +113,8 @@ impl Routes {
         if let Some(other) = paths.0.iter().find(|entry| &*entry.prefix == prefix) {
             return Err(RouteError::Duplicate(other.route.name.to_string()));
         }
-        let route =
-            Route { name: spec.name.into(), key: RouteKey::named(spec.name), upstream: spec.upstream };
+        let (name, key) = (spec.name.into(), RouteKey::named(spec.name));
+        let route = Route { name, key, number: self.len, upstream: spec.upstream };
         paths.0.push(Entry { prefix: prefix.into(), parent: None, route });
         Ok(())
     }
@@ -128,6 +129,11 @@ impl Route {
     /// Its identity in limits and counters.
     pub fn key(&self) -> RouteKey {
         self.key
+    }
+
+    /// Its place among the routes in the order in which they were given, from 0.
+    pub fn number(&self) -> usize {
+        self.number
     }
 
     /// Which upstream, as an index into the list that the routes were built from.

@@ -17,7 +17,7 @@ use crate::geoip::Geo;
 use crate::ip_list::IpList;
 use crate::rules::Policy;
 use crate::signals::{Key, RequestContext, Root, Text, Value, Vocabulary};
-use crate::traffic::{Counter, Limit, Per};
+use crate::traffic::{Counter, Dimension, Limit, Per};
 
 /// The number of a snapshot; each published one has a higher number than the one before. 0 was never published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -32,6 +32,7 @@ pub struct Snapshot {
     list_signal: usize,
     /// Points by [`CountryCode::index`].
     weights: Box<[u8]>,
+    counts_credentials: bool,
 }
 
 /// What a snapshot is made of.
@@ -69,7 +70,10 @@ impl Snapshot {
         let (country_signal, list_signal) = (needs.position("geo.country"), needs.position("client.listed"));
         let weight = |country| contents.weights.get(&country).copied().unwrap_or(0);
         let weights = CountryCode::all().map(weight).collect();
-        Self { generation: Generation::default(), contents, country_signal, list_signal, weights }
+        let mut counters = contents.counters.iter();
+        let counts_credentials = counters.any(|counter| counter.spec().per.has(Dimension::Token));
+        let generation = Generation::default();
+        Self { generation, contents, country_signal, list_signal, weights, counts_credentials }
     }
 
     /// Numbers it, when it is published.
@@ -150,6 +154,11 @@ impl Snapshot {
     /// The declared counter of that name.
     pub fn counter(&self, name: &str) -> Option<&Arc<Counter>> {
         self.contents.counters.iter().find(|counter| counter.spec().name == name)
+    }
+
+    /// Whether anything is counted per credential.
+    pub fn counts_credentials(&self) -> bool {
+        self.counts_credentials
     }
 
     /// The declared counters.

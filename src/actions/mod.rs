@@ -12,6 +12,7 @@ mod tag;
 mod throttle;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
@@ -55,10 +56,13 @@ pub enum Say {
         /// The header's value.
         value: Text,
     },
-    /// Count one event.
+    /// Count one event, or one of the distinct values of something.
     Count {
         /// A counter that `[counters]` declares.
         counter: Text,
+        /// What is told apart, if the counter counts distinct values.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        item: Option<Text>,
     },
 }
 
@@ -94,6 +98,8 @@ pub enum Parameter {
     TagValue,
     /// The name of a declared counter.
     Counter,
+    /// What a counter of distinct values tells apart: any string, number or boolean. May be left out.
+    Item,
 }
 
 /// Where a verb may be used.
@@ -125,6 +131,14 @@ pub const VERBS: &[Verb] = &[add::VERB, allow::VERB, throttle::VERB, block::VERB
 
 /// Longest reason id or tag name in bytes.
 const MAX_NAME: usize = 64;
+
+impl Verb {
+    /// How many arguments it takes.
+    pub fn arity(&self) -> RangeInclusive<usize> {
+        let optional = self.parameters.iter().filter(|parameter| parameter.is_optional()).count();
+        self.parameters.len() - optional..=self.parameters.len()
+    }
+}
 
 impl Say {
     /// The points it adds, if it is about points.
@@ -163,7 +177,8 @@ impl fmt::Display for Say {
                 write!(f, "{verb}(\"{reason}\", \"{}\", {})", per.as_str(), rate.per_second())
             }
             Self::Tag { name, value } => write!(f, "{verb}(\"{name}\", \"{value}\")"),
-            Self::Count { counter } => write!(f, "{verb}(\"{counter}\")"),
+            Self::Count { counter, item: None } => write!(f, "{verb}(\"{counter}\")"),
+            Self::Count { counter, item: Some(item) } => write!(f, "{verb}(\"{counter}\", \"{item}\")"),
         }
     }
 }
@@ -192,6 +207,7 @@ impl Parameter {
             Self::TagName => "name",
             Self::TagValue => "value",
             Self::Counter => "counter",
+            Self::Item => "item",
         }
     }
 
@@ -199,7 +215,21 @@ impl Parameter {
     pub const fn is_literal(self) -> bool {
         match self {
             Self::Reason | Self::Per | Self::TagName => true,
-            Self::Points | Self::Rate | Self::TagValue | Self::Counter => false,
+            Self::Points | Self::Rate | Self::TagValue | Self::Counter | Self::Item => false,
+        }
+    }
+
+    /// Whether it may be left out; such parameters come last.
+    pub const fn is_optional(self) -> bool {
+        match self {
+            Self::Item => true,
+            Self::Reason
+            | Self::Points
+            | Self::Per
+            | Self::Rate
+            | Self::TagName
+            | Self::TagValue
+            | Self::Counter => false,
         }
     }
 
@@ -209,7 +239,7 @@ impl Parameter {
         match self {
             Self::Reason | Self::Per | Self::TagName | Self::Counter => matches!(kind, Kind::Text),
             Self::Points | Self::Rate => matches!(kind, Kind::Int | Kind::Float),
-            Self::TagValue => true,
+            Self::TagValue | Self::Item => true,
         }
     }
 
@@ -223,6 +253,7 @@ impl Parameter {
             Self::TagName => tag::name(given).map(drop),
             Self::TagValue => tag::value(given).map(drop),
             Self::Counter => counter(given).map(drop),
+            Self::Item => count::item(given).map(drop),
         }
     }
 }
@@ -283,7 +314,7 @@ mod tests {
     #[test]
     fn every_verb_refuses_every_wrong_number_of_arguments() {
         for verb in VERBS {
-            for count in (0..5).filter(|count| *count != verb.parameters.len()) {
+            for count in (0..5).filter(|count| !verb.arity().contains(count)) {
                 let given = vec![Given::Text("a.b".into()); count];
                 assert!((verb.say)(&given).unwrap_err().contains("arguments"), "{}", verb.name);
             }

@@ -10,6 +10,7 @@ mod metrics;
 mod policy;
 mod reload;
 mod token;
+pub mod traffic;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,11 +25,14 @@ use pingora::protocols::http::ServerSession;
 use serde::Serialize;
 
 use crate::cases::Setting;
+use crate::clock::Clock;
 use crate::facts::request::{RequestHead, Scheme};
 use crate::metrics::Metrics;
 use crate::proxy::drain::Drain;
 use crate::record::Recorder;
 use crate::reload::{Live, Requests};
+use crate::scoreboard::Scoreboard;
+use crate::traffic::Traffic;
 pub use token::Token;
 
 /// What endpoints may look into.
@@ -41,6 +45,14 @@ pub struct Admin {
     pub recorder: Recorder,
     /// What is counted for operators.
     pub metrics: Arc<Metrics>,
+    /// What became of the requests of the last seconds.
+    pub scoreboard: Arc<Scoreboard>,
+    /// All that limits and scripts count.
+    pub traffic: Arc<Traffic>,
+    /// The names of the routes, by number.
+    pub routes: Vec<String>,
+    /// The clocks.
+    pub clock: Clock,
     /// How described requests are judged.
     pub setting: Setting,
     /// Whether the process is stopping.
@@ -74,6 +86,7 @@ const ENDPOINTS: &[&dyn Endpoint] = &[
     &decisions::Recent,
     &decisions::One,
     &policy::Policy,
+    &traffic::Traffic,
     &explain::Explain,
     &reload::Reload,
 ];

@@ -24,6 +24,11 @@ impl Token {
         }
     }
 
+    /// The value of an `Authorization` header that shows this token.
+    pub fn authorization(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("Bearer {}", self.0.as_str()))
+    }
+
     /// Whether an `Authorization` header shows this token. Takes the same time whatever it holds.
     pub fn is_shown_by(&self, authorization: Option<&[u8]>) -> bool {
         let shown = authorization.and_then(|shown| shown.strip_prefix(b"Bearer "));

@@ -16,7 +16,7 @@ use crate::geoip::{AsnDb, Geo, GeoDb};
 use crate::ip_list::IpList;
 use crate::reload::sources::{DataKind, DataPath, Digest, SourcePaths, Sources};
 use crate::reload::{Build, Built};
-use crate::rules::{Policy, Script, Terms};
+use crate::rules::{Declared, Policy, Script, Terms};
 use crate::signals::{Text, Vocabulary};
 use crate::snapshot::{Contents, NamedList, Snapshot, always};
 use crate::traffic::{CounterSpec, Interval, LimitSpec, Per, Rate, Traffic, TrafficError};
@@ -129,7 +129,9 @@ impl Builder {
         let scripts: Vec<Script> = sources.scripts().iter().map(script).collect();
         let hard = self.config.lists.iter().filter(|(_, list)| list.block).map(|(name, _)| name.as_str());
         let lists: Vec<String> = self.config.lists.keys().cloned().collect();
-        let counters: Vec<String> = self.config.counters.keys().cloned().collect();
+        let counters = self.config.counters.iter();
+        let counters: Vec<Declared> =
+            counters.map(|(name, counter)| Declared { name: name.clone(), kind: counter.kind }).collect();
         let known = |name: &&crate::config::Written<String>| {
             scripts.iter().any(|script| crate::rules::name_of(&script.path) == name.value)
         };
@@ -253,6 +255,7 @@ impl Builder {
             .map(|(name, counter)| CounterSpec {
                 name: name.clone(),
                 per: counter.per,
+                kind: counter.kind,
                 window: Interval::new(counter.window).unwrap_or(default),
             })
             .collect()

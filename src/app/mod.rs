@@ -29,12 +29,14 @@ use crate::metrics::Metrics;
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::origin::EchoOrigin;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
-use crate::proxy::{Gate, Patience};
-use crate::record::Running;
+use crate::proxy::{Gate, Identity, Patience};
+use crate::record::{Recorder, Running};
 use crate::reload::watch::{Pace, Watch};
 use crate::reload::{Attention, Build, KeepUp, Live, Reloader, Requests};
+use crate::scoreboard::Scoreboard;
 use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
+use crate::workers;
 use build::Builder;
 use keeper::Keeper;
 use parts::{Parts, Upstreams};
@@ -101,8 +103,9 @@ pub fn load(config_path: &Path, vocabulary: Vocabulary) -> Result<Loaded, Vec<Pr
     let clock = Clock::start();
     let settings = parts::traffic_settings(&config);
     let settings = settings.map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
+    let entropy = parts::entropy().map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
     let routes = config.routes.iter().map(|route| route.name.as_str());
-    let traffic = Arc::new(Traffic::with_routes(settings, routes, clock.now().tick));
+    let traffic = Arc::new(Traffic::with_routes(settings, routes, clock.now().tick).keyed(&entropy));
     let secrets = Secrets::new(Arc::new(parts::secret_names(&config)), Arc::new(parts::described_keys()));
     let setting = Setting { truncation: config.privacy.truncation, secrets };
     let (path, shared) = (config_path.to_path_buf(), Arc::clone(&traffic));
@@ -137,35 +140,78 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         keeper: keeper.clone(),
         origin,
     };
+    let scoreboard = scoreboard(&config, &live, clock);
+    let shared = Shared { requests, traffic, metrics, scoreboard, recorder, clock, drain };
     if let Some(listener) = admin {
-        let admin = Admin {
-            live: Arc::clone(&live),
-            requests: requests.clone(),
-            recorder: recorder.clone(),
-            metrics: Arc::clone(&metrics),
-            setting,
-            drain: drain.clone(),
-            token: config.admin.as_ref().and_then(|admin| admin.token.clone()),
-            decisions: config.decisions.enabled.then(|| config.decisions.path.clone()),
-        };
-        ready.add_admin(listener, admin);
+        ready.add_admin(listener, shared.admin(&config, setting));
     }
-    let housekeeping = Housekeeping {
-        clock,
-        traffic: Arc::clone(&traffic),
-        identity: Arc::clone(&identity),
-        metrics: Arc::clone(&metrics),
-        keeper,
-        key_rotation: config.privacy.key_rotation,
-        requests,
-        signals: manner.signals,
-        early_hangup: early_hangup(manner.signals),
-    };
-    ready.add_services(keep_up, housekeeping);
+    ready.add_services(keep_up, shared.housekeeping(&config, &identity, manner));
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
-    let gate = Gate { live, traffic, identity, routes, upstreams, recorder, metrics, clock, drain, patience };
+    let Shared { traffic, metrics, scoreboard, recorder, drain, .. } = shared;
+    let gate = Gate {
+        live,
+        traffic,
+        identity,
+        routes,
+        upstreams,
+        recorder,
+        metrics,
+        scoreboard,
+        clock,
+        drain,
+        patience,
+    };
     ready.add_gate(gate, listeners, echo);
     Ok(ready)
+}
+
+/// What the gate, its operators and its housekeeping all work with.
+struct Shared {
+    requests: Requests,
+    traffic: Arc<Traffic>,
+    metrics: Arc<Metrics>,
+    scoreboard: Arc<Scoreboard>,
+    recorder: Recorder,
+    clock: Clock,
+    drain: Drain,
+}
+
+impl Shared {
+    fn admin(&self, config: &Config, setting: Setting) -> Admin {
+        Admin {
+            live: Arc::clone(self.requests.live()),
+            requests: self.requests.clone(),
+            recorder: self.recorder.clone(),
+            metrics: Arc::clone(&self.metrics),
+            scoreboard: Arc::clone(&self.scoreboard),
+            traffic: Arc::clone(&self.traffic),
+            routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            clock: self.clock,
+            setting,
+            drain: self.drain.clone(),
+            token: config.admin.as_ref().and_then(|admin| admin.token.clone()),
+            decisions: config.decisions.enabled.then(|| config.decisions.path.clone()),
+        }
+    }
+
+    fn housekeeping(&self, config: &Config, identity: &Arc<Identity>, manner: Manner) -> Housekeeping {
+        Housekeeping {
+            clock: self.clock,
+            traffic: Arc::clone(&self.traffic),
+            scoreboard: Arc::clone(&self.scoreboard),
+            identity: Arc::clone(identity),
+            key_rotation: config.privacy.key_rotation,
+            requests: self.requests.clone(),
+            signals: manner.signals,
+            early_hangup: early_hangup(manner.signals),
+        }
+    }
+}
+
+/// One table of each worker.
+fn scoreboard(config: &Config, live: &Live, clock: Clock) -> Arc<Scoreboard> {
+    let workers = NonZeroUsize::new(config.server.threads).unwrap_or_else(workers::usual);
+    Arc::new(Scoreboard::new(workers, config.routes.len(), &live.pin(), clock.now().tick))
 }
 
 /// Loads the first snapshot, and joins it with what keeps it up to date. The problems are worth a look only.

@@ -60,7 +60,7 @@ pub fn traffic_settings(config: &Config) -> Result<TrafficSettings, TrafficError
     let traffic = &config.traffic;
     Ok(TrafficSettings {
         keys: Shape::new(traffic.hashes, traffic.slots)?,
-        counters: Shape::new(traffic.hashes, traffic.counter_slots)?,
+        counter_slots: traffic.counter_slots,
         window: Interval::new(traffic.window)?,
     })
 }
@@ -72,14 +72,20 @@ pub(super) fn secret_names(config: &Config) -> Names {
         headers: set(&config.privacy.secret_headers),
         parameters: set(&config.privacy.secret_params),
         plain_cookies: set(&config.privacy.plain_cookies),
+        credentials: config.client.token.clone(),
     }
 }
 
 /// Fresh random keys, which exist in memory only.
 pub(super) fn random_keys() -> Result<Keyring, getrandom::Error> {
+    Ok(Keyring::new(&entropy()?))
+}
+
+/// Random bytes to derive keys from.
+pub(super) fn entropy() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
     let mut entropy = Zeroizing::new([0; 32]);
     getrandom::fill(entropy.as_mut_slice())?;
-    Ok(Keyring::new(&entropy))
+    Ok(entropy)
 }
 
 /// The keys for described requests: always the same, since nobody real is named by them.

@@ -19,12 +19,14 @@ use crate::metrics::Metrics;
 use crate::proxy::Identity;
 use crate::proxy::drain::Signals;
 use crate::reload::{KeepUp, Requests};
+use crate::scoreboard::Scoreboard;
 use crate::traffic::{Source, Stage, Surge, Traffic};
 
 /// Moves windows on, tells of surges, keeps what is usual, rotates keys, and listens for SIGHUP.
 pub(super) struct Housekeeping {
     pub(super) clock: Clock,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) scoreboard: Arc<Scoreboard>,
     pub(super) identity: Arc<Identity>,
     pub(super) metrics: Arc<Metrics>,
     /// Where what is usual is kept, if it is.
@@ -35,6 +37,9 @@ pub(super) struct Housekeeping {
     /// Whether a SIGHUP came before [`Housekeeping`] could listen.
     pub(super) early_hangup: Arc<AtomicBool>,
 }
+
+/// How often the scoreboard begins a new slice.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// Remembers a SIGHUP that comes before anybody listens; unheard, it would end the process, or be lost.
 pub(super) fn early_hangup(signals: Signals) -> Arc<AtomicBool> {
@@ -86,6 +91,7 @@ impl BackgroundService for Housekeeping {
             _ = shutdown.changed() => {}
             () = self.rotate_windows() => {}
             () = self.keep_usual() => {}
+            () = self.turn_scoreboard() => {}
             () = self.rotate_keys() => {}
             () = self.hear_hangups() => {}
         }
@@ -111,6 +117,17 @@ impl Housekeeping {
         match &self.keeper {
             Some(keeper) => Arc::clone(keeper).keep().await,
             None => std::future::pending().await,
+        }
+    }
+
+    async fn turn_scoreboard(&self) {
+        let mut ticks = interval(SLICE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick comes at once.
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            self.scoreboard.turn(&self.requests.live().pin(), self.clock.now().tick);
         }
     }
 

@@ -196,11 +196,27 @@ impl Checked {
 
     fn counters(&self) -> String {
         let mut columns = Columns::default();
-        for counter in self.snapshot.counters().iter().map(|counter| counter.spec()) {
+        for counter in self.snapshot.counters() {
+            let spec = counter.spec();
+            let kind = counter.precision().map_or_else(
+                || "events".to_owned(),
+                |precision| {
+                    let (reach, error) = (grouped(precision.reach), precision.error * 100.0);
+                    format!("distinct values, up to {reach} within {error:.0} %")
+                },
+            );
+            let room = counter.places().map_or_else(
+                || "a place for each".to_owned(),
+                |places| format!("about {} keys at once", grouped(places as u64 * 9 / 10)),
+            );
+            let (over, step) = (format!("over {}", spec.window), counter.step());
             columns.row([
-                &counter.name,
-                &format!("per {}", counter.per.as_str()),
-                &format!("over {}", counter.window),
+                &spec.name,
+                &format!("per {}", spec.per),
+                &over,
+                &format!("in steps of {step}"),
+                &kind,
+                &room,
             ]);
         }
         columns.lines(2)

@@ -279,7 +279,9 @@ fn words(say: &Say) -> [String; 3] {
             (reason, format!("{}/s per {}", rate.per_second(), per.as_str()))
         }
         Say::Tag { name, value } => (name, format!("\"{value}\"")),
-        Say::Count { counter } => (counter, String::new()),
+        Say::Count { counter, item } => {
+            (counter, item.as_ref().map_or_else(String::new, |item| format!("\"{item}\"")))
+        }
     };
     [say.verb().to_owned(), name.to_string(), rest]
 }

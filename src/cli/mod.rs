@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `test`, `explain`.
+//! The command line: `run`, `check`, `test`, `explain`, `top`.
 //!
 //! Each command is one file. Exit codes are fit for CI: 0 is good, 1 means that something is wrong with what was
 //! given (configuration, scripts, a failed case), 2 that the command itself was wrong. Results go to standard
@@ -10,6 +10,7 @@ mod explain;
 mod layout;
 mod run;
 mod test;
+mod top;
 
 use std::io::{Write as _, stderr};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,8 @@ enum Command {
     Test(test::Args),
     /// Says why a request is judged as it is: a described one, or a recorded decision.
     Explain(Box<explain::Args>),
+    /// Shows in a terminal what becomes of requests right now, as a running gate tells it.
+    Top(top::Args),
 }
 
 /// Reads the arguments and does what they say.
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Check => check::check(&config),
         Command::Test(args) => test::test(&config, &args),
         Command::Explain(args) => explain::explain(&config, &args),
+        Command::Top(args) => top::top(&args),
     }
 }
 

@@ -25,7 +25,7 @@ mod route;
 mod server;
 mod source;
 mod traffic;
-mod units;
+pub(crate) mod units;
 mod upstream;
 
 #[cfg(test)]

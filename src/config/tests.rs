@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::reference::{LAYOUTS, LIVE};
 use super::*;
+use crate::traffic::{Counted, Dimension};
 
 const SMALLEST: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n[[route]]\nupstream = \"origin\"\n\
                         [upstream.origin]\nbuiltin = true\n";
@@ -77,7 +78,7 @@ fn the_shipped_file_is_good_and_spells_out_the_defaults() {
     assert_eq!(shipped.countries.len(), 6);
     assert_eq!(
         shipped.counters["login_failed"],
-        Counter { per: Per::Client, window: Duration::from_secs(600) }
+        Counter { per: Dimension::Client.into(), kind: Counted::Events, window: Duration::from_secs(600) }
     );
     assert!(shipped.lists.values().all(|list| !list.block));
 }

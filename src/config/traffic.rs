@@ -15,7 +15,7 @@ pub struct Traffic {
     pub slots: usize,
     /// Over how long limits are held that have no window of their own.
     pub window: Duration,
-    /// Slots of each hash function for each declared counter.
+    /// Places of each declared counter.
     pub counter_slots: usize,
     /// Whether what is usual is kept over a restart.
     pub remember: bool,
@@ -57,9 +57,10 @@ const SLOTS: Key<Number<usize>> = Key {
 
 const COUNTER_SLOTS: Key<Number<usize>> = Key {
     name: "counter_slots",
-    kind: Number { from: 1_024, to: 4_194_304 },
-    fallback: Fallback::Is("65_536"),
-    doc: "Slots of each hash function for each counter of `[counters]`.",
+    kind: Number { from: 1_024, to: 16_777_216 },
+    fallback: Fallback::Is("262_144"),
+    doc: "Places of each counter of `[counters]`, of 60 bytes each. About nine in ten can be filled before keys with few \
+          events are forgotten.",
 };
 
 const REMEMBER: Key<Flag> = Key {

@@ -19,7 +19,7 @@ const SIZES: &[(&str, u64)] = &[
 ];
 
 /// Reads a duration such as `"10s"`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     scaled(text, DURATIONS).map(Duration::from_millis)
 }
 
@@ -29,7 +29,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
 }
 
 /// A duration in its largest exact unit.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 { "0s".into() } else { shown(millis, DURATIONS) }
 }

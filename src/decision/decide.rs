@@ -3,6 +3,8 @@
 //! An explicit verb of a script and the level's action combine by severity. `allow` is trust: the score is 0 and
 //! neither level nor country limit applies, but hard lists and what earlier scripts said explicitly still do.
 
+use std::fmt;
+
 use super::{Action, Evaluation, Level, LevelAction, Levels, Mode, Reason, RiskScore, Spoken};
 use crate::actions::Say;
 use crate::facts::place::CountryCode;
@@ -50,7 +52,16 @@ pub struct Decision {
     reasons: Vec<Reason>,
     demands: Vec<Demand>,
     tags: Vec<(Text, Text)>,
-    counts: Vec<Text>,
+    counts: Vec<Count>,
+}
+
+/// Something to count once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Count {
+    /// The counter.
+    pub counter: Text,
+    /// What is told apart, if the counter counts distinct values.
+    pub item: Option<Text>,
 }
 
 /// The rule set name of what configuration says, rather than a script.
@@ -109,6 +120,30 @@ impl Rulebook {
     }
 }
 
+impl Count {
+    /// What a script said, if that is to count.
+    pub fn of(say: &Say) -> Option<Self> {
+        match say {
+            Say::Count { counter, item } => Some(Self { counter: counter.clone(), item: item.clone() }),
+            Say::Add { .. }
+            | Say::Allow { .. }
+            | Say::Throttle { .. }
+            | Say::Block { .. }
+            | Say::Tag { .. } => None,
+        }
+    }
+}
+
+/// `login_failed`, or `paths: /orders`.
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.item {
+            None => f.write_str(&self.counter),
+            Some(item) => write!(f, "{}: {item}", self.counter),
+        }
+    }
+}
+
 impl Decision {
     /// The sum of all points.
     pub fn score(&self) -> RiskScore {
@@ -140,8 +175,8 @@ impl Decision {
         &self.tags
     }
 
-    /// The counters to count once.
-    pub fn counts(&self) -> &[Text] {
+    /// What to count once.
+    pub fn counts(&self) -> &[Count] {
         &self.counts
     }
 }
@@ -153,7 +188,7 @@ struct Explicit {
     trusted: bool,
     demands: Vec<Demand>,
     tags: Vec<(Text, Text)>,
-    counts: Vec<Text>,
+    counts: Vec<Count>,
 }
 
 impl Explicit {
@@ -170,7 +205,7 @@ impl Explicit {
                 self.action = self.action.max(Action::Tag);
                 self.tags.push((name.clone(), value.clone()));
             }
-            Say::Count { counter } => self.counts.push(counter.clone()),
+            Say::Count { .. } => self.counts.extend(Count::of(say)),
         }
     }
 }
@@ -219,7 +254,7 @@ mod tests {
     }
 
     fn enforced(says: Vec<Say>) -> Evaluation {
-        evaluation(vec![(Mode::Enforce, Spoken::Whole(says))])
+        evaluation(vec![(Mode::Enforce, Spoken::Whole(says.into()))])
     }
 
     fn add(points: i64) -> Say {
@@ -281,7 +316,7 @@ mod tests {
     #[test]
     fn an_observed_script_is_recorded_and_never_enforced() {
         let says = vec![add(95), Say::Block { reason: "a.block".into() }];
-        let decision = decide(&evaluation(vec![(Mode::Observe, Spoken::Whole(says))]));
+        let decision = decide(&evaluation(vec![(Mode::Observe, Spoken::Whole(says.into()))]));
         assert_eq!((decision.score(), decision.action()), (RiskScore::ZERO, Action::Allow));
         assert!(decision.reasons().iter().all(|reason| reason.observed));
         assert_eq!(decision.reasons().len(), 2);
@@ -289,8 +324,10 @@ mod tests {
 
     #[test]
     fn a_failing_script_is_skipped_or_blocks_as_configured() {
-        let failing =
-            evaluation(vec![(Mode::Enforce, failure()), (Mode::Enforce, Spoken::Whole(vec![add(40)]))]);
+        let failing = evaluation(vec![
+            (Mode::Enforce, failure()),
+            (Mode::Enforce, Spoken::Whole(vec![add(40)].into())),
+        ]);
         assert_eq!(decide(&failing).level(), Level::Medium);
         let strict = Rulebook { on_error: OnError::Block, ..rulebook() };
         let decision = strict.decide(&failing, CountryCode::UNKNOWN, None);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::actions::Say;
 use crate::signals::Text;
@@ -28,11 +29,14 @@ pub struct RuleOutcome {
     pub spoken: Spoken,
 }
 
+/// What one rule set said, in order. Most say little, which needs no memory of its own.
+pub type Says = SmallVec<[Say; 2]>;
+
 /// How a rule set ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spoken {
     /// It ran to its end and said this.
-    Whole(Vec<Say>),
+    Whole(Says),
     /// It failed. What it had said by then is dropped: half an opinion is none.
     Failed(ScriptError),
 }

@@ -11,8 +11,8 @@ pub mod score;
 mod decide;
 mod outcome;
 
-pub use decide::{Decision, Demand, OnError, Rulebook};
-pub use evaluation::{Evaluation, Mode, Reason, RuleOutcome, ScriptError, Spoken};
+pub use decide::{Count, Decision, Demand, OnError, Rulebook};
+pub use evaluation::{Evaluation, Mode, Reason, RuleOutcome, Says, ScriptError, Spoken};
 pub use level::{Action, Level, LevelAction, Levels};
 pub use outcome::Outcome;
 pub use score::RiskScore;

@@ -212,7 +212,17 @@ impl Pseudonym {
         if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             return None;
         }
-        u64::from_str_radix(text, 16).ok().map(|bits| Self(bits.to_be_bytes()))
+        u64::from_str_radix(text, 16).ok().map(Self::from_bits)
+    }
+
+    /// The name as a number, to be kept where a text is too large.
+    pub const fn bits(self) -> u64 {
+        u64::from_be_bytes(self.0)
+    }
+
+    /// The name of that number.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits.to_be_bytes())
     }
 
     /// What [`fmt::Display`] writes.
@@ -228,7 +238,7 @@ impl Pseudonym {
 
 impl fmt::Display for Pseudonym {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+        write!(f, "{:016x}", self.bits())
     }
 }
 

@@ -21,6 +21,7 @@ use crate::facts::time::Now;
 use crate::pipeline::{Judgement, Located};
 use crate::record::DecisionRecord;
 use crate::routes::Route;
+use crate::scoreboard::Event;
 use crate::signals::RequestContext;
 use crate::snapshot::Snapshot;
 use crate::traffic::Subject;
@@ -72,6 +73,7 @@ pub(super) struct Seen {
 /// The route that a request takes.
 pub(super) struct Taken {
     pub(super) name: Arc<str>,
+    pub(super) number: usize,
     pub(super) upstream: usize,
 }
 
@@ -143,7 +145,7 @@ impl Judged {
         Self {
             id,
             id_text: header_value(id),
-            route: route.map(|route| Taken { name: route.name().clone(), upstream: route.upstream() }),
+            route: route.map(Taken::from),
             size: head.size(),
             unfit: Unserved::of(head),
             snapshot,
@@ -192,6 +194,27 @@ impl Judged {
         Verdict { decision: &self.judgement.decision, id: &self.id_text, tell }
     }
 
+    /// What became of it at the gate, once it was sentenced.
+    pub(super) fn event(&self) -> Event<'_> {
+        let refused_by = match &self.sentence {
+            Some(Sentence::Throttled { limit, .. }) => Some(limit.as_str()),
+            Some(Sentence::Pass(_) | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
+        };
+        Event {
+            country: self.seen.subject.country,
+            route: self.route.as_ref().map(|route| route.number),
+            client: self.caller.client.pseudonym(),
+            decision: &self.judgement.decision,
+            outcome: self.outcome(),
+            refused_by,
+        }
+    }
+
+    /// What happened; without a sentence it did not get past the gate.
+    fn outcome(&self) -> Outcome {
+        self.sentence.as_ref().map_or(Outcome::Blocked, Sentence::outcome)
+    }
+
     /// What is kept of it.
     pub(super) fn record<'a>(
         &'a self,
@@ -221,13 +244,19 @@ impl Judged {
             evaluation: &self.judgement.evaluation,
             observed,
             signals: &self.seen.signals,
-            outcome: self.sentence.as_ref().map_or(Outcome::Blocked, Sentence::outcome),
+            outcome: self.outcome(),
             limit,
             fault: unserved.or_else(|| failure.map(Failure::as_str)),
             judge: self.judge,
             total: self.since(now),
             ended: now.tick,
         }
+    }
+}
+
+impl From<&Route> for Taken {
+    fn from(route: &Route) -> Self {
+        Self { name: Arc::clone(route.name()), number: route.number(), upstream: route.upstream() }
     }
 }
 

@@ -34,6 +34,7 @@ use crate::pipeline::{self, Enquiry, Observation};
 use crate::record::Recorder;
 use crate::reload::Live;
 use crate::routes::Routes;
+use crate::scoreboard::Scoreboard;
 use crate::signals::Response;
 use drain::Drain;
 use exchange::{Exchange, Judged, Seen};
@@ -60,6 +61,8 @@ pub struct Gate {
     pub recorder: Recorder,
     /// What is counted for operators.
     pub metrics: Arc<Metrics>,
+    /// What operators who look on see of the last seconds.
+    pub scoreboard: Arc<Scoreboard>,
     /// The clocks.
     pub clock: Clock,
     /// Whether the process is stopping.
@@ -111,6 +114,7 @@ impl ProxyHttp for Gate {
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
         let mut judged = judged.decided(self.clock.now());
         let answered = enforce::enforce(session, &mut judged, &self.traffic).await;
+        self.scoreboard.count(&judged.event());
         exchange.keep(judged);
         answered
     }

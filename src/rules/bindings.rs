@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
+use super::counters::{Declared, refusal};
 use super::sandbox::Stop;
 use crate::actions::{Given, Phase, Say, VERBS, Verb};
 use crate::signals::{Argument, RequestContext, Root, Signal, Value, Vocabulary};
@@ -18,7 +19,7 @@ pub(super) struct Bindings {
     signals: Vec<Signal>,
     /// Property or method name to what it means on each object.
     names: BTreeMap<&'static str, Vec<Meaning>>,
-    counters: Arc<[String]>,
+    counters: Arc<[Declared]>,
 }
 
 /// What a name means on one object.
@@ -50,13 +51,13 @@ pub(super) struct Node {
 pub(super) struct Voice {
     said: Arc<Mutex<Vec<Say>>>,
     phase: Phase,
-    counters: Arc<[String]>,
+    counters: Arc<[Declared]>,
 }
 
 type Answer = Result<Dynamic, Box<EvalAltResult>>;
 
 impl Bindings {
-    pub(super) fn new(vocabulary: &Vocabulary, counters: &[String]) -> Self {
+    pub(super) fn new(vocabulary: &Vocabulary, counters: &[Declared]) -> Self {
         let signals = vocabulary.signals().to_vec();
         let mut names: BTreeMap<&'static str, Vec<Meaning>> = BTreeMap::new();
         for (index, signal) in signals.iter().enumerate() {
@@ -146,10 +147,8 @@ impl Voice {
             return Err(failure(format!("`risk.{}` has no effect in `observe`", verb.name)));
         }
         let say = (verb.say)(given).map_err(failure)?;
-        if let Say::Count { counter } = &say
-            && !self.counters.iter().any(|known| known == counter.as_str())
-        {
-            return Err(failure(format!("unknown counter `{counter}`: declare it in `[counters]`")));
+        if let Some(message) = refusal(&self.counters, &say) {
+            return Err(failure(message));
         }
         let trusted = matches!(say, Say::Allow { .. });
         self.said.lock().unwrap_or_else(PoisonError::into_inner).push(say);
@@ -162,8 +161,6 @@ impl Voice {
 }
 
 fn register_verb(engine: &mut Engine, verb: &'static Verb) {
-    let mut types = vec![TypeId::of::<Voice>()];
-    types.resize(verb.parameters.len() + 1, TypeId::of::<Dynamic>());
     let function = move |_: NativeCallContext<'_>, args: &mut [&mut Dynamic]| -> Answer {
         let Some((voice, rest)) = args.split_first_mut() else {
             return Err(unread());
@@ -174,7 +171,11 @@ fn register_verb(engine: &mut Engine, verb: &'static Verb) {
             None => Err(unread()),
         }
     };
-    engine.register_raw_fn(verb.name, &types, function);
+    for arguments in verb.arity() {
+        let mut types = vec![TypeId::of::<Voice>()];
+        types.resize(arguments + 1, TypeId::of::<Dynamic>());
+        engine.register_raw_fn(verb.name, &types, function);
+    }
 }
 
 /// A script's value as a verb sees it.

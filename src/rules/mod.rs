@@ -8,6 +8,7 @@
 mod bindings;
 mod check;
 mod compile;
+mod counters;
 pub mod functions;
 mod parse;
 pub mod reference;
@@ -21,16 +22,18 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bumpalo::Bump;
 use rhai::{AST, Engine};
 
 use crate::actions::{Phase, Say};
-use crate::decision::{Evaluation, Mode, ScriptError, Spoken};
+use crate::decision::{Evaluation, Mode, Says, ScriptError, Spoken};
 use crate::facts::problem::{Problem, nearest};
 use crate::signals::{Facts, Key, Needs, RequestContext, Root, Text, Vocabulary};
 use crate::traffic::Per;
-use bindings::{Bindings, Voice};
+use bindings::Bindings;
 use check::Checked;
-use compile::{Compiled, Occasion, Program};
+use compile::{Compiled, Occasion};
+pub use counters::Declared;
 use parse::Parsed;
 pub use report::{FunctionReport, Kept, Run};
 use sandbox::{Bounds, Interpreter, Library};
@@ -50,8 +53,8 @@ pub struct Terms<'a> {
     pub vocabulary: &'a Vocabulary,
     /// The names in `[lists]`.
     pub lists: &'a [String],
-    /// The names in `[counters]`.
-    pub counters: &'a [String],
+    /// What `[counters]` declares.
+    pub counters: &'a [Declared],
     /// Rule sets that are watched, not enforced.
     pub observe_only: &'a [String],
     /// Signals that are read whether or not a script names them.
@@ -69,7 +72,7 @@ pub struct Policy {
     /// The slots of the request signals that observing rule sets read, if there are such rule sets.
     observed_slots: Option<Box<[bool]>>,
     warnings: Vec<Problem>,
-    counters: Vec<String>,
+    counters: Vec<Declared>,
     bounds: Bounds,
 }
 
@@ -88,6 +91,17 @@ impl<'a> Asked<'a> {
         self.owned.get_or_init(|| Arc::new(self.context.to_owned()))
     }
 }
+
+/// How rule sets are asked, and what they work with meanwhile.
+struct Asking<'a> {
+    way: Way,
+    bindings: &'a Arc<Bindings>,
+    occasion: Occasion<'a>,
+    arena: &'a Bump,
+}
+
+/// How a call of a script ended. Most of the time nothing comes back, which is why it is small.
+type Ended = Result<(), Box<ScriptError>>;
 
 /// How a script is run. Both ways mean the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,17 +187,16 @@ impl Policy {
     pub fn evaluate_by(&self, way: Way, context: &RequestContext<'_>) -> Evaluation {
         let mut evaluation = Evaluation::default();
         let asked = Asked::new(context);
-        for rule_set in &self.rule_sets {
-            let Some(spoken) = rule_set.assess(self, way, &asked) else {
-                evaluation.pass();
-                continue;
-            };
-            let trusts = rule_set.mode == Mode::Enforce && trusts(&spoken);
-            evaluation.hear(&rule_set.name, rule_set.mode, spoken);
-            if trusts {
-                break;
+        compile::with_arena(|arena| {
+            let asking = self.asking(way, context, None, arena);
+            let mut said = Says::new();
+            for rule_set in &self.rule_sets {
+                let ended = rule_set.assess(&asking, &asked, &mut said);
+                if rule_set.heard(ended, &mut said, &mut evaluation) {
+                    break;
+                }
             }
-        }
+        });
         evaluation
     }
 
@@ -200,13 +213,27 @@ impl Policy {
     fn observe_by(&self, way: Way, context: &RequestContext<'_>, answer: &RequestContext<'_>) -> Evaluation {
         let (request, response) = (Asked::new(context), Asked::new(answer));
         let mut evaluation = Evaluation::default();
-        for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
-            match rule_set.observe(self, way, &request, &response) {
-                Some(spoken) => evaluation.hear(&rule_set.name, rule_set.mode, spoken),
-                None => evaluation.pass(),
+        compile::with_arena(|arena| {
+            let asking = self.asking(way, context, Some(answer), arena);
+            let mut said = Says::new();
+            for rule_set in self.rule_sets.iter().filter(|rule_set| rule_set.observes) {
+                let ended = rule_set.observe(&asking, [&request, &response], &mut said);
+                // Nobody can trust a request that is over.
+                rule_set.heard(ended, &mut said, &mut evaluation);
             }
-        }
+        });
         evaluation
+    }
+
+    fn asking<'a>(
+        &'a self,
+        way: Way,
+        request: &'a RequestContext<'a>,
+        response: Option<&'a RequestContext<'a>>,
+        arena: &'a Bump,
+    ) -> Asking<'a> {
+        let occasion = Occasion { request, response, counters: &self.counters, bounds: &self.bounds };
+        Asking { way, bindings: &self.bindings, occasion, arena }
     }
 }
 
@@ -277,63 +304,55 @@ impl RuleSet {
         self.throttles.iter().map(|(reason, per)| (reason.as_str(), *per))
     }
 
-    /// What it says; `None` if nothing.
-    fn assess(&self, policy: &Policy, way: Way, request: &Asked<'_>) -> Option<Spoken> {
+    /// Asks it about a request; what it says is appended.
+    fn assess(&self, asking: &Asking<'_>, request: &Asked<'_>, said: &mut Says) -> Ended {
+        let Asking { way, bindings, occasion, arena } = asking;
         if let (Way::Compiled, Some(program)) = (way, &self.compiled.assess) {
-            return self.run(program, policy, request.context, None);
+            return program.run(arena, occasion, self.interpreter(), said);
         }
-        let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Assess);
-        Some(spoken(self.interpreter().call("assess", (request, voice.clone())), &voice))
+        let (request, voice) = bindings.bind(Root::Request, request.owned(), Phase::Assess);
+        let ended = self.interpreter().call("assess", (request, voice.clone()));
+        said.extend(voice.said());
+        ended.map_err(Box::new)
     }
 
-    fn observe(
-        &self,
-        policy: &Policy,
-        way: Way,
-        request: &Asked<'_>,
-        response: &Asked<'_>,
-    ) -> Option<Spoken> {
+    /// Shows it a response; what it says is appended.
+    fn observe(&self, asking: &Asking<'_>, [request, response]: [&Asked<'_>; 2], said: &mut Says) -> Ended {
+        let Asking { way, bindings, occasion, arena } = asking;
         if let (Way::Compiled, Some(program)) = (way, &self.compiled.observe) {
-            return self.run(program, policy, request.context, Some(response.context));
+            return program.run(arena, occasion, self.interpreter(), said);
         }
-        let (request, voice) = policy.bindings.bind(Root::Request, request.owned(), Phase::Both);
-        let (response, _) = policy.bindings.bind(Root::Response, response.owned(), Phase::Both);
-        Some(spoken(self.interpreter().call("observe", (request, response, voice.clone())), &voice))
+        let (request, voice) = bindings.bind(Root::Request, request.owned(), Phase::Both);
+        let (response, _) = bindings.bind(Root::Response, response.owned(), Phase::Both);
+        let ended = self.interpreter().call("observe", (request, response, voice.clone()));
+        said.extend(voice.said());
+        ended.map_err(Box::new)
     }
 
-    fn run(
-        &self,
-        program: &Program,
-        policy: &Policy,
-        request: &RequestContext<'_>,
-        response: Option<&RequestContext<'_>>,
-    ) -> Option<Spoken> {
-        let (counters, bounds) = (policy.counters.as_slice(), &policy.bounds);
-        let interpreter = self.interpreter();
-        let mut said = Vec::new();
-        match program.run(&Occasion { request, response, counters, bounds, interpreter }, &mut said) {
-            Ok(()) if said.is_empty() => None,
-            Ok(()) => Some(Spoken::Whole(said)),
-            Err(error) => Some(Spoken::Failed(*error)),
+    /// Adds what it said to an evaluation; whether it trusts the request, so that nobody else is asked.
+    #[inline]
+    fn heard(&self, ended: Ended, said: &mut Says, evaluation: &mut Evaluation) -> bool {
+        if ended.is_ok() && said.is_empty() {
+            evaluation.pass();
+            return false;
         }
+        self.heard_something(ended, std::mem::take(said), evaluation)
+    }
+
+    #[inline(never)]
+    fn heard_something(&self, ended: Ended, said: Says, evaluation: &mut Evaluation) -> bool {
+        let is_trust = |say: &Say| matches!(say, Say::Allow { .. });
+        let trusts = self.mode == Mode::Enforce && ended.is_ok() && said.iter().any(is_trust);
+        let spoken = match ended {
+            Ok(()) => Spoken::Whole(said),
+            Err(error) => Spoken::Failed(*error),
+        };
+        evaluation.hear(&self.name, self.mode, spoken);
+        trusts
     }
 
     fn interpreter(&self) -> Interpreter<'_> {
         Interpreter { engine: &self.engine, ast: &self.ast }
-    }
-}
-
-fn spoken(ended: Result<(), ScriptError>, voice: &Voice) -> Spoken {
-    match ended {
-        Ok(()) => Spoken::Whole(voice.said()),
-        Err(error) => Spoken::Failed(error),
-    }
-}
-
-fn trusts(spoken: &Spoken) -> bool {
-    match spoken {
-        Spoken::Whole(says) => says.iter().any(|say| matches!(say, Say::Allow { .. })),
-        Spoken::Failed(_) => false,
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::functions::{self, FAMILIES};
 use super::sandbox::Bounds;
-use crate::actions::{Parameter, Phase, VERBS};
+use crate::actions::{Parameter, Phase, VERBS, Verb};
 use crate::signals::{Argument, Root, Signal, Vocabulary};
 
 /// Every signal, verb and function of the language and the bounds of a script, as Markdown.
@@ -50,12 +50,11 @@ fn signals(text: &mut String, vocabulary: &Vocabulary) {
 fn verbs(text: &mut String) {
     text.push_str("### Verbs: what a script says\n\n");
     let rows = VERBS.iter().map(|verb| {
-        let parameters: Vec<_> = verb.parameters.iter().map(|parameter| parameter.name()).collect();
         let phase = match verb.phase {
             Phase::Assess => "`assess`",
             Phase::Both => "`assess`, `observe`",
         };
-        [code(&format!("risk.{}({})", verb.name, parameters.join(", "))), phase.to_owned(), cell(verb.doc)]
+        [code(&usage(verb)), phase.to_owned(), cell(verb.doc)]
     });
     table(text, ["say", "in", "meaning"], rows);
 
@@ -117,6 +116,17 @@ fn written(signal: &Signal) -> String {
     format!("{}.{}{argument}", signal.root.as_str(), signal.name)
 }
 
+/// As a script would write it: `risk.add(reason, points)`, with what may be left out in brackets.
+pub(super) fn usage(verb: &Verb) -> String {
+    let parameter = |(at, parameter): (usize, &Parameter)| {
+        let comma = if at == 0 { "" } else { ", " };
+        let name = parameter.name();
+        if parameter.is_optional() { format!("[{comma}{name}]") } else { format!("{comma}{name}") }
+    };
+    let parameters: String = verb.parameters.iter().enumerate().map(parameter).collect();
+    format!("risk.{}({parameters})", verb.name)
+}
+
 /// What a parameter must be.
 const fn wanted(parameter: Parameter) -> &'static str {
     match parameter {
@@ -134,6 +144,9 @@ const fn wanted(parameter: Parameter) -> &'static str {
         Parameter::TagName => "the end of the header's name, of lower-case letters, digits and `-`",
         Parameter::TagValue => "a string, a number or a boolean",
         Parameter::Counter => "the name of a counter that `[counters]` declares",
+        Parameter::Item => {
+            "a string, a number or a boolean, for a counter of distinct values and only for one; `\"\"` is not counted"
+        }
     }
 }
 

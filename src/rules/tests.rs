@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Bounds, Policy, Script, Terms};
 use crate::actions::Say;
-use crate::decision::{Evaluation, Mode, Spoken};
+use crate::decision::{Evaluation, Mode, Says, Spoken};
 use crate::signals::Vocabulary;
 
 fn policy(texts: &[&str], observe_only: &[&str]) -> Result<Policy, Vec<String>> {
@@ -12,7 +12,7 @@ fn policy(texts: &[&str], observe_only: &[&str]) -> Result<Policy, Vec<String>> 
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
-        counters: &["hits".to_owned()],
+        counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         observe_only: &observe_only,
         always: &[],
         bounds: Bounds::default(),
@@ -34,7 +34,7 @@ fn run(body: &str, signals: Json) -> Spoken {
     let evaluation = evaluate(&policy, signals);
     assert_eq!(evaluation.asked(), 1);
     // Who says nothing has no outcome.
-    evaluation.outcomes().first().map_or(Spoken::Whole(Vec::new()), |outcome| outcome.spoken.clone())
+    evaluation.outcomes().first().map_or(Spoken::Whole(Says::new()), |outcome| outcome.spoken.clone())
 }
 
 fn error(body: &str) -> String {
@@ -141,7 +141,7 @@ fn a_script_that_fails_says_where_and_had_no_say() {
     assert_eq!((error.line, error.message.contains("ivision by zero")), (3, true), "{error}");
     assert!(
         run("risk.add(\"a.a\", 9223372036854775807 + req.size)", json!({ "size": 1 }))
-            != Spoken::Whole(vec![])
+            != Spoken::Whole(Says::new())
     );
     assert!(super::tests::error("throw \"why not\"").contains("why not"));
     assert!(super::tests::error("risk.throttle(\"a.slow\", \"client\", req.size)").contains("rate of 0"));
@@ -172,7 +172,7 @@ fn endless_loops_end_with_a_reason_also_inside_closures() {
 fn the_operation_bound_starts_anew_for_each_call() {
     let body = "let n = 0; while n < 5000 { n += 1; }";
     for _ in 0..20 {
-        assert_eq!(run(body, json!({})), Spoken::Whole(vec![]));
+        assert_eq!(run(body, json!({})), Spoken::Whole(Says::new()));
     }
 }
 

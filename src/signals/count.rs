@@ -7,7 +7,7 @@ pub(super) const SIGNALS: &[Signal] = &[Signal::method(
     "count",
     Argument::Counter,
     Kind::Int,
-    "events of that counter within its window, for this request's key, before this request",
+    "events, or distinct items, of that counter within its window, for this request's key, before this request; 0 without the credential that it is per",
     |facts, counter| Value::Int(facts.readings.count(counter.as_str())),
 )
 .within(Domain::COUNT)];

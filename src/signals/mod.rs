@@ -8,6 +8,7 @@
 mod client;
 pub mod context;
 mod count;
+mod credential;
 pub mod domain;
 mod geo;
 pub mod name;
@@ -20,6 +21,7 @@ mod tls;
 pub mod value;
 
 pub use context::{Key, Needs, RequestContext};
+pub use credential::Credential;
 pub use domain::Domain;
 pub use name::Name;
 pub use secrets::Secrets;

@@ -11,7 +11,7 @@ pub(super) const SIGNALS: &[Signal] = &[
         Root::Response,
         "status",
         Kind::Int,
-        "the status sent to the client; 0 if none was sent",
+        "the status sent to the client; 499 if it was gone before one was",
         |facts, _| Value::Int(facts.response.map_or(0, |response| i64::from(response.status))),
     )
     .within(Domain::Numbers(0.0, 999.0)),
@@ -30,7 +30,7 @@ pub(super) const SIGNALS: &[Signal] = &[
         Root::Response,
         "duration",
         Kind::Float,
-        "seconds from the parsed head to the end of the response",
+        "seconds from the parsed head to the end of the response, such as `0.25`",
         |facts, _| Value::float(facts.response.map_or(0.0, |response| response.seconds)),
     )
     .within(Domain::COUNT),

@@ -8,8 +8,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::Credential;
 use crate::facts::address_headers::{hyphenated, tells_address};
 use crate::facts::client::Keyring;
+use crate::facts::request::RequestHead;
 
 /// Which values are secret, and the key under which they are named.
 #[derive(Clone)]
@@ -30,12 +32,19 @@ pub struct Names {
     pub parameters: NameSet,
     /// Cookies whose value is *not* secret; all others are.
     pub plain_cookies: NameSet,
+    /// Where a request's credential is looked for, in this order.
+    pub credentials: Vec<Credential>,
 }
 
 impl Secrets {
     /// Hides the values of these names under the secret key of this ring.
     pub fn new(names: Arc<Names>, keys: Arc<Keyring>) -> Self {
         Self { names, keys }
+    }
+
+    /// The credential of a request: the first that it has. To be hashed at once.
+    pub(crate) fn credential<'a>(&self, head: &RequestHead<'a>) -> Option<Cow<'a, str>> {
+        self.names.credentials.iter().find_map(|credential| credential.of(head))
     }
 
     /// What a script reads for a header; `name` in lower case.
@@ -103,6 +112,7 @@ mod tests {
             headers: set(&["authorization", "x-api-key"]),
             parameters: set(&["token"]),
             plain_cookies: set(&["theme"]),
+            credentials: Vec::new(),
         };
         Secrets::new(Arc::new(names), Arc::new(Keyring::new(&Zeroizing::new([1; 32]))))
     }

@@ -28,13 +28,16 @@ use std::time::Duration;
 pub use admission::{Admission, Check, Rejection};
 pub use baseline::Pulse;
 pub use baseline::memory::{Memory, MemoryError};
-pub use counter::{Counter, CounterSpec};
+pub use counter::{Combination, Counted, Counter, CounterSpec, Dimension, Precision, Token};
 pub use limit::{Limit, LimitSpec, Rate};
 pub use registry::MAX_INTERVALS;
 pub use settings::{Interval, Settings, Shape, TrafficError};
 pub use subject::{Per, RouteKey, Subject};
 pub use surge::{Source, Stage, Surge};
 
+use zeroize::Zeroizing;
+
+use self::counter::Shelf;
 use self::offered::Offered;
 use self::registry::Registry;
 use crate::facts::client::Prefix;
@@ -46,6 +49,7 @@ pub struct Traffic {
     settings: Settings,
     offered: Offered,
     registry: Registry,
+    counters: Shelf,
 }
 
 /// A part of the memory that counting takes.
@@ -65,7 +69,21 @@ impl Traffic {
 
     /// Nothing was counted yet. Of routes, those with these names are observed.
     pub fn with_routes<'n>(settings: Settings, routes: impl Iterator<Item = &'n str>, now: Tick) -> Self {
-        Self { settings, offered: Offered::new(settings.keys, routes, now), registry: Registry::default() }
+        let counters = Shelf::new(&Zeroizing::new([0; 32]), settings.counter_slots);
+        let offered = Offered::new(settings.keys, routes, now);
+        Self { settings, offered, registry: Registry::default(), counters }
+    }
+
+    /// Hashes what is counted under keys that nobody else has: 32 random bytes, which should be forgotten afterwards.
+    /// To be called before there are counters.
+    #[must_use]
+    pub fn keyed(self, entropy: &Zeroizing<[u8; 32]>) -> Self {
+        Self { counters: Shelf::new(entropy, self.settings.counter_slots), ..self }
+    }
+
+    /// A name for a credential, to count it by.
+    pub fn token(&self, credential: &[u8]) -> Token {
+        self.counters.token(credential)
     }
 
     /// What the operator chose.
@@ -129,7 +147,7 @@ impl Traffic {
 
     /// A handle for each counter, in order, for a snapshot to hold; like [`Self::limits`].
     pub fn counters(&self, specs: &[CounterSpec], now: Tick) -> Vec<Arc<Counter>> {
-        self.registry.counters(specs, &self.settings, now)
+        self.counters.counters(specs, now)
     }
 
     /// Passes a request through all of `checks` and counts it in each, or in none if one of them refuses.
@@ -143,6 +161,7 @@ impl Traffic {
     pub fn rotate(&self, now: Tick) {
         self.offered.rotate(now);
         self.registry.rotate(now);
+        self.counters.rotate(now);
     }
 
     /// How often to call [`Self::rotate`]: four times in the shortest interval that there can be.
@@ -154,6 +173,7 @@ impl Traffic {
     pub fn memory(&self) -> Vec<Part> {
         let mut parts = self.offered.parts();
         parts.extend(self.registry.memory());
+        parts.extend(self.counters.memory());
         parts
     }
 

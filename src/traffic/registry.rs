@@ -1,4 +1,4 @@
-//! Which limits and counters there are: found again by identity at each load, forgotten when nobody holds them.
+//! Which limits there are: found again by identity at each load, forgotten when nobody holds them.
 //!
 //! Snapshots hold the handles, the registry only remembers them weakly, so that counts survive a reload that keeps
 //! a limit and go with the last snapshot that knew it. Its lock is taken at load and by the rotating task, never
@@ -7,17 +7,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::Part;
-use super::counter::{Counter, CounterSpec};
 use super::limit::{Limit, LimitSpec};
 use super::settings::{Interval, Settings, Shape, TrafficError};
-use super::subject::Per;
 use super::window::Window;
 use crate::facts::time::Tick;
 
 /// How many different windows one set of limits may use; each takes a sketch of its own.
 pub const MAX_INTERVALS: usize = 8;
 
-/// Remembers limits and counters while they are in use.
+/// Remembers limits while they are in use.
 #[derive(Default)]
 pub(super) struct Registry {
     shelves: Mutex<Shelves>,
@@ -26,7 +24,6 @@ pub(super) struct Registry {
 #[derive(Default)]
 struct Shelves {
     limits: Vec<Weak<Limit>>,
-    counters: Vec<Weak<Counter>>,
     windows: Vec<Named>,
     /// The number of the next limit that shares a window.
     next_tag: u32,
@@ -44,8 +41,6 @@ enum Purpose {
     Shared(Interval),
     /// One limit per country.
     Countries(String),
-    /// One counter.
-    Counter(String),
 }
 
 impl Registry {
@@ -65,17 +60,6 @@ impl Registry {
         }
         let mut shelves = self.shelves();
         Ok(specs.iter().map(|spec| shelves.limit(spec, settings.keys, now)).collect())
-    }
-
-    /// A handle for each of `specs`, in their order.
-    pub(super) fn counters(
-        &self,
-        specs: &[CounterSpec],
-        settings: &Settings,
-        now: Tick,
-    ) -> Vec<Arc<Counter>> {
-        let mut shelves = self.shelves();
-        specs.iter().map(|spec| shelves.counter(spec, settings.counters, now)).collect()
     }
 
     /// Rotates every window in use.
@@ -133,28 +117,12 @@ impl Shelves {
         window
     }
 
-    fn counter(&mut self, spec: &CounterSpec, shape: Shape, now: Tick) -> Arc<Counter> {
-        if let Some(known) = self.counters.iter().filter_map(Weak::upgrade).find(|known| known.spec() == spec)
-        {
-            return known;
-        }
-        let window = Arc::new(match spec.per {
-            Per::Country => Window::of_countries(spec.window, now),
-            Per::Client | Per::Asn | Per::Route => Window::of_keys(spec.window, shape, now),
-        });
-        self.remember(Purpose::Counter(spec.name.clone()), &window);
-        let counter = Arc::new(Counter::new(spec.clone(), window));
-        self.counters.push(Arc::downgrade(&counter));
-        counter
-    }
-
     fn remember(&mut self, purpose: Purpose, window: &Arc<Window>) {
         self.windows.push(Named { purpose, window: Arc::downgrade(window) });
     }
 
     fn forget_unused(&mut self) {
         self.limits.retain(|limit| limit.strong_count() > 0);
-        self.counters.retain(|counter| counter.strong_count() > 0);
         self.windows.retain(Named::is_used);
     }
 }
@@ -170,7 +138,6 @@ impl Purpose {
         match self {
             Self::Shared(interval) => format!("limits over {interval}"),
             Self::Countries(name) => format!("countries of limit `{name}`"),
-            Self::Counter(name) => format!("counter `{name}`"),
         }
     }
 }
@@ -178,15 +145,11 @@ impl Purpose {
 #[cfg(test)]
 mod tests {
     use super::super::simulation::{at, interval, rate, subject, traffic};
-    use super::super::{Admission, Check, Traffic};
+    use super::super::{Admission, Check, Per, Traffic};
     use super::*;
 
     fn spec(name: &str, per: Per, seconds: u64) -> LimitSpec {
         LimitSpec { name: name.to_owned(), per, window: interval(seconds) }
-    }
-
-    fn counter(name: &str, per: Per) -> CounterSpec {
-        CounterSpec { name: name.to_owned(), per, window: interval(60) }
     }
 
     fn admits(traffic: &Traffic, limit: &Limit) -> bool {
@@ -229,15 +192,12 @@ mod tests {
         let empty = traffic.memory();
         let limits =
             traffic.limits(&[spec("a", Per::Client, 10), spec("b", Per::Country, 10)], at(0.0)).unwrap();
-        let counters = traffic.counters(&[counter("c", Per::Client)], at(0.0));
         assert!(limits.iter().all(|limit| admits(&traffic, limit)));
-        assert_eq!(traffic.memory().len(), empty.len() + 3);
-        drop((limits, counters));
+        assert_eq!(traffic.memory().len(), empty.len() + 2);
+        drop(limits);
         traffic.rotate(at(0.0));
         assert_eq!(traffic.memory(), empty);
-        assert!(
-            traffic.registry.shelves().limits.is_empty() && traffic.registry.shelves().counters.is_empty()
-        );
+        assert!(traffic.registry.shelves().limits.is_empty());
         // What comes back under the same name begins at zero.
         let limits =
             traffic.limits(&[spec("a", Per::Client, 10), spec("b", Per::Country, 10)], at(0.0)).unwrap();
@@ -245,17 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_keeps_its_counts_over_a_reload() {
-        let traffic = traffic();
-        let before = traffic.counters(&[counter("a", Per::Client), counter("b", Per::Country)], at(0.0));
-        before.iter().for_each(|counter| counter.count(&subject("DE", 1), at(0.0)));
-        let after = traffic.counters(&[counter("b", Per::Country), counter("a", Per::Client)], at(0.0));
-        drop(before);
-        assert!(after.iter().all(|counter| counter.value(&subject("DE", 1), at(0.0)) == 1));
-    }
-
-    #[test]
-    fn memory_grows_with_intervals_countries_and_counters_only() {
+    fn memory_grows_with_intervals_and_countries_only() {
         let traffic = traffic();
         let empty = traffic.memory_bytes();
         let many: Vec<LimitSpec> = (0..100).map(|n| spec(&format!("l{n}"), Per::Client, 10)).collect();
@@ -264,13 +214,10 @@ mod tests {
         let _more = traffic.limits(&[spec("k", Per::Country, 10), spec("l", Per::Asn, 11)], at(0.0)).unwrap();
         let exact = 3 * 4 * 8_192 * 8;
         assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + exact);
-        let _counters = traffic.counters(&[counter("a", Per::Client), counter("b", Per::Country)], at(0.0));
-        let counted = traffic.settings().counters.window_bytes();
-        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + 2 * exact + counted);
         for n in 0..1_000 {
             traffic.offer(&subject("DE", n), at(0.0));
         }
-        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + 2 * exact + counted);
+        assert_eq!(traffic.memory_bytes(), empty + 2 * shared_bytes(&traffic) + exact);
     }
 
     #[test]
@@ -286,7 +233,6 @@ mod tests {
         let traffic = traffic();
         let limits = [spec("a", Per::Client, 10), spec("country", Per::Country, 1)];
         let _limits = traffic.limits(&limits, at(0.0)).unwrap();
-        let _counters = traffic.counters(&[counter("login_failed", Per::Client)], at(0.0));
         let parts: Vec<String> = traffic.memory().into_iter().map(|part| part.what).collect();
         assert_eq!(
             parts,
@@ -296,7 +242,6 @@ mod tests {
                 "usual country rates",
                 "limits over 10s",
                 "countries of limit `country`",
-                "counter `login_failed`",
             ]
         );
     }

@@ -49,8 +49,8 @@ pub struct Shape {
 pub struct Settings {
     /// Sketches that tell clients, networks and routes apart: one for statistics, one per interval of limits.
     pub keys: Shape,
-    /// Sketches of counters, one for each counter that is not per country.
-    pub counters: Shape,
+    /// Places of each counter that is not per country: about that many keys are kept apart.
+    pub counter_slots: usize,
     /// The interval of limits that do not choose their own.
     pub window: Interval,
 }
@@ -135,9 +135,14 @@ impl Default for Shape {
     }
 }
 
+impl Settings {
+    /// 15 MiB for each counter.
+    pub const COUNTER_SLOTS: usize = 262_144;
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { keys: Shape::default(), counters: Shape::default(), window: Interval::TEN_SECONDS }
+        Self { keys: Shape::default(), counter_slots: Self::COUNTER_SLOTS, window: Interval::TEN_SECONDS }
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn rate(per_second: f64) -> Rate {
 /// Smaller than the default, which takes long to build without optimisation.
 pub(super) fn traffic() -> Traffic {
     let shape = Shape::new(4, 8_192).unwrap();
-    Traffic::new(Settings { keys: shape, counters: shape, window: Interval::TEN_SECONDS }, at(0.0))
+    Traffic::new(Settings { keys: shape, counter_slots: 8_192, window: Interval::TEN_SECONDS }, at(0.0))
 }
 
 pub(super) fn limit(traffic: &Traffic, name: &str, per: Per, seconds: u64) -> Arc<Limit> {
@@ -46,6 +46,7 @@ pub(super) fn subject(country: &str, n: u32) -> Subject {
         country: CountryCode::parse(country).unwrap(),
         asn: Asn::new(64_500),
         route: RouteKey::named("*/"),
+        token: None,
     }
 }
 

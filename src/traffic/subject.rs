@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::counter::Token;
 use crate::facts::client::Prefix;
 use crate::facts::place::{Asn, CountryCode, Place};
 
@@ -37,6 +38,8 @@ pub struct Subject {
     pub asn: Asn,
     /// The route that the request takes.
     pub route: RouteKey,
+    /// The credential that it came with, if counters ask for it.
+    pub token: Option<Token>,
 }
 
 impl Subject {
@@ -110,6 +113,18 @@ impl Key {
             Some(IpAddr::V6(v6)) => Self { bits: v6.to_bits(), tag },
             None => Self { bits: 0, tag: tag | UNKNOWN_CLIENT },
         }
+    }
+
+    pub(super) const fn of_token(hash: u64) -> Self {
+        Self { bits: hash as u128, tag: 0 }
+    }
+
+    pub(super) const fn bits(&self) -> u128 {
+        self.bits
+    }
+
+    pub(super) const fn tag(&self) -> u64 {
+        self.tag
     }
 
     pub(super) fn of_country(country: CountryCode, tag: u32) -> Self {

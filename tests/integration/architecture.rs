@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Every module of the crate, by floor.
 const FLOORS: &[(u8, &[&str])] = &[
     (6, &["app", "cli", "config", "lib", "main"]),
-    (5, &["admin", "clock", "metrics", "proxy", "record", "reload", "state", "workers"]),
+    (5, &["admin", "clock", "metrics", "proxy", "record", "reload", "scoreboard", "state", "workers"]),
     (4, &["cases", "explain", "pipeline", "snapshot"]),
     (3, &["decision", "rules"]),
     (2, &["actions", "signals"]),
@@ -21,6 +21,8 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("rhai", &["rules/", "signals/value.rs"], "another implementation of the language can take its place"),
     ("pingora_limits", &["traffic/"], "counting has one owner"),
     ("maxminddb", &["geoip/"], "reading databases has one owner"),
+    ("ratatui", &["cli/top/"], "only one command has a screen"),
+    ("ureq", &["cli/"], "only commands ask a gate from outside, and wait for the answer"),
     ("notify", &["reload/"], "watching files has one owner"),
     ("prometheus", &["metrics.rs", "metrics/"], "metrics have one home"),
     ("pingora", &["proxy/", "admin/", "app/", "app.rs"], "below the edge nothing knows the proxy"),

@@ -172,7 +172,7 @@ fn check_says_what_would_be_loaded() {
         "DE 1 point KP 60 points, 5/s",
         "country per country over 10s",
         "level.medium per client over 10s",
-        "login_failed per client over 10m",
+        "login_failed per client over 10m in steps of 50s events about 921 keys at once",
         "default * / -> origin built in",
     ]);
     let lists = said.out.lines().filter(|line| line.contains("entr")).map(squeeze).collect::<Vec<_>>();
@@ -384,5 +384,21 @@ fn what_is_shipped_is_good_and_passes_its_cases() {
     assert_eq!((checked.code, checked.err.as_str()), (0, ""), "without a warning");
     checked.out_has(&["conf/riskgate.toml is good"]);
     let tested = said(&mut command(root, Path::new("conf/riskgate.toml"), &["test"]));
+    assert_eq!(tested.code, 0, "{}", tested.out);
+}
+
+#[test]
+fn the_examples_of_behaviour_are_good_and_pass_their_cases() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = Path::new("examples/policies/behaviour/riskgate.toml");
+    let checked = said(&mut command(root, config, &["check"]));
+    assert_eq!((checked.code, checked.err.as_str()), (0, ""), "without a warning");
+    checked.out_has(&[
+        "pages per client over 10m in steps of 50s distinct values, up to 295 within 12 % about 235,929 keys at once",
+        "login_failed_in_country per country over 10m in steps of 50s events a place for each",
+        "promo_missed per client and route over 10m in steps of 50s events about 235,929 keys at once",
+        "login_failed_of_account per token over 1h in steps of 5m events about 235,929 keys at once",
+    ]);
+    let tested = said(&mut command(root, config, &["test"]));
     assert_eq!(tested.code, 0, "{}", tested.out);
 }

@@ -14,6 +14,7 @@ mod admin;
 mod architecture;
 mod canary;
 mod cli;
+mod counting;
 mod crowds;
 mod enforcement;
 mod failures;
@@ -24,6 +25,8 @@ mod records;
 mod reload;
 mod stopping;
 mod support;
+mod top;
+mod traffic;
 
 #[path = "../support/mmdb.rs"]
 mod mmdb;

@@ -10,8 +10,17 @@ use riskgate::signals::Vocabulary;
 
 #[test]
 fn the_shipped_policy_is_compiled_and_says_the_same_both_ways() {
-    // Tests run in the package's folder, to which the shipped configuration is relative.
-    let mut loaded = app::load(Path::new("conf/riskgate.toml"), Vocabulary::standard()).unwrap();
+    is_compiled_and_says_the_same_both_ways("conf/riskgate.toml", 50);
+}
+
+#[test]
+fn the_examples_of_behaviour_are_compiled_and_say_the_same_both_ways() {
+    is_compiled_and_says_the_same_both_ways("examples/policies/behaviour/riskgate.toml", 25);
+}
+
+fn is_compiled_and_says_the_same_both_ways(config: &str, least: usize) {
+    // Tests run in the package's folder, to which the configuration is relative.
+    let mut loaded = app::load(Path::new(config), Vocabulary::standard()).unwrap();
     let clock = loaded.clock;
     let sources = Sources::read(&loaded.builder.paths(), None, &|| clock.now().wall, &mut || ()).unwrap();
     let snapshot = loaded.builder.assemble(&sources).unwrap();
@@ -20,7 +29,7 @@ fn the_shipped_policy_is_compiled_and_says_the_same_both_ways() {
     }
     let cases = Builder::cases(&sources).unwrap();
     let cases: Vec<_> = cases.iter().flat_map(|(_, cases)| cases).collect();
-    assert!(cases.len() > 50);
+    assert!(cases.len() > least);
     for case in cases {
         let context = case.request().context(&snapshot, &loaded.setting).unwrap();
         let judge = |way| snapshot.policy().evaluate_by(way, &context);

@@ -100,7 +100,8 @@ fn says() -> impl Strategy<Value = Vec<Say>> {
 fn evaluation() -> impl Strategy<Value = Evaluation> {
     let failure = (any::<String>(), 0..9999_usize, 0..9999_usize);
     let failure = failure.prop_map(|(message, line, column)| ScriptError { message, line, column });
-    let spoken = prop_oneof![says().prop_map(Spoken::Whole), failure.prop_map(Spoken::Failed)];
+    let spoken =
+        prop_oneof![says().prop_map(|says| Spoken::Whole(says.into())), failure.prop_map(Spoken::Failed)];
     let outcome = ("[a-z0-9-]{1,12}", any::<bool>(), spoken).prop_map(|(rule, observed, spoken)| {
         RuleOutcome { rule: rule.into(), mode: if observed { Mode::Observe } else { Mode::Enforce }, spoken }
     });

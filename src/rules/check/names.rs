@@ -5,7 +5,9 @@ use rhai::{Dynamic, Expr, Position};
 use super::{Checker, Kind, Type, literal};
 use crate::actions::{Given, Parameter, Phase, Say, VERBS, Verb};
 use crate::facts::problem::nearest;
+use crate::rules::Terms;
 use crate::rules::bindings::given;
+use crate::rules::counters::wrong_kind;
 use crate::rules::functions;
 use crate::signals::{Argument, Key, Root, Signal};
 
@@ -136,7 +138,7 @@ impl Checker<'_> {
             (None, Type::Of(Kind::Text) | Type::Any) => {
                 let declared = match argument {
                     Argument::List => self.terms.lists.to_vec(),
-                    Argument::Counter => self.terms.counters.to_vec(),
+                    Argument::Counter => counters(self.terms).into_iter().map(str::to_owned).collect(),
                     Argument::Header | Argument::Cookie | Argument::Parameter => vec!["*".to_owned()],
                 };
                 self.checked.keys.extend(declared.into_iter().map(|name| Key::new(signal, name)));
@@ -147,9 +149,10 @@ impl Checker<'_> {
                 return self.report(arg.start_position(), 1, message, None);
             }
         };
-        let (known, what, section) = match argument {
-            Argument::List => (self.terms.lists, "list", "[lists]"),
-            Argument::Counter => (self.terms.counters, "counter", "[counters]"),
+        let terms = self.terms;
+        let (known, what, section): (Vec<&str>, _, _) = match argument {
+            Argument::List => (terms.lists.iter().map(String::as_str).collect(), "list", "[lists]"),
+            Argument::Counter => (counters(terms), "counter", "[counters]"),
             Argument::Header => return self.header(signal, &name, arg),
             Argument::Cookie | Argument::Parameter => {
                 self.checked.keys.insert(Key::new(signal, name));
@@ -157,7 +160,7 @@ impl Checker<'_> {
             }
         };
         self.checked.keys.insert(Key::new(signal, name.clone()));
-        self.declared(known, what, section, &name, arg.start_position());
+        self.declared(&known, what, section, &name, arg.start_position());
     }
 
     fn header(&mut self, signal: usize, name: &str, arg: &Expr) {
@@ -169,11 +172,11 @@ impl Checker<'_> {
         self.checked.keys.insert(Key::new(signal, lower));
     }
 
-    fn declared(&mut self, known: &[String], what: &str, section: &str, name: &str, position: Position) {
-        if known.iter().any(|declared| declared == name) {
+    fn declared(&mut self, known: &[&str], what: &str, section: &str, name: &str, position: Position) {
+        if known.contains(&name) {
             return;
         }
-        let hint = match nearest(name, known.iter().map(String::as_str)) {
+        let hint = match nearest(name, known.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("declare it in `{section}`"),
         };
@@ -215,12 +218,11 @@ impl Checker<'_> {
                 "the response is on its way: count what happened with `risk.count`, and judge it in `assess`";
             self.report(position, name.len(), message, Some(hint.into()));
         }
-        if args.len() != verb.parameters.len() {
-            let message = format!(
-                "`risk.{name}` takes {}, not {}",
-                super::expression::arguments(verb.parameters.len()),
-                args.len()
-            );
+        if !verb.arity().contains(&args.len()) {
+            let (least, most) = verb.arity().into_inner();
+            let fewer = if least < most { format!("{least} or ") } else { String::new() };
+            let taken = super::expression::arguments(most);
+            let message = format!("`risk.{name}` takes {fewer}{taken}, not {}", args.len());
             self.report(position, name.len(), message, Some(format!("write `{}`", usage(verb))));
             return self.values(args);
         }
@@ -230,6 +232,12 @@ impl Checker<'_> {
             .zip(args)
             .map(|(parameter, arg)| self.parameter(*parameter, arg))
             .collect();
+        if let (Some(Some(Given::Text(counter))), Some(at)) = (values.first(), args.first())
+            && verb.parameters.first() == Some(&Parameter::Counter)
+            && let Some(wrong) = wrong_kind(self.terms.counters, counter, args.len() > 1)
+        {
+            self.report(at.start_position(), counter.len() + 2, wrong.message, Some(wrong.hint));
+        }
         self.remember(verb, &values);
     }
 
@@ -258,7 +266,7 @@ impl Checker<'_> {
             return None;
         }
         if let (Parameter::Counter, Given::Text(name)) = (parameter, &value) {
-            self.declared(self.terms.counters, "counter", "[counters]", name, position);
+            self.declared(&counters(self.terms), "counter", "[counters]", name, position);
         }
         Some(value)
     }
@@ -277,7 +285,7 @@ impl Checker<'_> {
     fn remember(&mut self, verb: &Verb, values: &[Option<Given>]) {
         let stand_in = |parameter: &Parameter| match parameter {
             Parameter::Points | Parameter::Rate => Given::Int(1),
-            Parameter::TagValue | Parameter::Counter => Given::Text("x".into()),
+            Parameter::TagValue | Parameter::Counter | Parameter::Item => Given::Text("x".into()),
             // Literals always have their value here, or were reported.
             Parameter::Reason | Parameter::Per | Parameter::TagName => Given::Other("unknown"),
         };
@@ -300,10 +308,13 @@ impl Checker<'_> {
     }
 }
 
+fn counters<'t>(terms: &'t Terms<'_>) -> Vec<&'t str> {
+    terms.counters.iter().map(|counter| counter.name.as_str()).collect()
+}
+
 /// As a script would write it: `risk.add(reason, points)`.
 fn usage(verb: &Verb) -> String {
-    let names: Vec<_> = verb.parameters.iter().map(|parameter| parameter.name()).collect();
-    format!("risk.{}({})", verb.name, names.join(", "))
+    crate::rules::reference::usage(verb)
 }
 
 trait VerbNames {

@@ -5,7 +5,7 @@ use crate::signals::Vocabulary;
 
 fn load(text: &str) -> Result<Policy, Vec<String>> {
     let lists = ["blocklist".to_owned()];
-    let counters = ["login_failed".to_owned()];
+    let counters = ["login_failed".into(), crate::rules::Declared::distinct("paths")];
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &lists,
@@ -53,6 +53,21 @@ const MISSPELT: &[(&str, &str)] = &[
         "risk.throttle(\"a.b\", \"clinet\", 5)",
         "t.rhai:2:22: unknown key `clinet`: one of `client`, `country`, `asn`, `route`, did you mean `client`?",
     ),
+    (
+        "risk.count(\"paths\")",
+        "t.rhai:2:12: `paths` counts distinct values, and there is none; write `risk.count(\"paths\", item)`",
+    ),
+    (
+        "risk.count(\"login_failed\", req.path)",
+        "t.rhai:2:12: `login_failed` counts events, not distinct values; write `risk.count(\"login_failed\")`, or \
+         declare it with `kind = \"distinct\"`",
+    ),
+    (
+        "risk.count(\"paths\", req.path, 1)",
+        "t.rhai:2:6: `risk.count` takes 1 or 2 arguments, not 3; write `risk.count(counter[, item])`",
+    ),
+    ("risk.count(\"pahts\", req.path)", "t.rhai:2:12: unknown counter `pahts`; did you mean `paths`?"),
+    ("risk.count(\"paths\", [1])", "t.rhai:2:21: `item` must be a string, a number or a boolean, not array"),
     (
         "risk.count(\"login_faild\")",
         "t.rhai:2:12: unknown counter `login_faild`; did you mean `login_failed`?",

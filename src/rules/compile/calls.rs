@@ -7,7 +7,7 @@ use super::lower::{Binding, Lowered, Lowering, Passed, Thing, arithmetic, kept, 
 use super::merge;
 use super::node::{Comparison, Constant, Function, Interpreted, Node, Source, TextTest, Unary};
 use crate::actions::{Given, Phase, VERBS};
-use crate::signals::{Argument, Root, Text};
+use crate::signals::{Argument, Kind, Root, Text};
 
 impl Lowering<'_> {
     pub(super) fn call_node(&mut self, call: &FnCallExpr, at: Position) -> Lowered<Node> {
@@ -53,7 +53,7 @@ impl Lowering<'_> {
                 }
                 Thing::Node(node) => {
                     passed.push(Passed::Value);
-                    values.push((values.len(), node));
+                    values.push(node);
                 }
                 Thing::Object(root, group) => passed.push(Passed::Object(root, group)),
                 Thing::Risk(phase) => passed.push(Passed::Risk(phase)),
@@ -123,8 +123,8 @@ impl Lowering<'_> {
         let kind = self.vocabulary.signals().get(index).map(|signal| signal.kind);
         let node = match root {
             Root::Request => {
-                let need = request.slot(index, argument).zip(kind);
-                need.map(|(slot, kind)| Node::Signal(self.source(Source::Need(slot, kind))))
+                let slot = request.slot(index, argument).and_then(|slot| u32::try_from(slot).ok());
+                slot.zip(kind).map(|(slot, kind)| Node::Signal(Source::Need(slot, kind)))
             }
             Root::Response => response.slot(index, argument).map(Node::Response),
         };
@@ -247,9 +247,9 @@ impl Lowering<'_> {
     /// same again, so that a function which calls itself with them is lowered for few signals.
     fn unary(&mut self, of: Node, how: Unary, at: Position) -> Node {
         match of {
-            Node::Signal(source) if how == Unary::Lower && self.is_lower(source) => Node::Signal(source),
-            Node::Signal(source) if how == Unary::Lower && self.is_text(source) => {
-                Node::Signal(self.source(Source::Lower(source)))
+            Node::Signal(Source::Lower(nth)) if how == Unary::Lower => Node::Signal(Source::Lower(nth)),
+            Node::Signal(Source::Need(slot, Kind::Text)) if how == Unary::Lower => {
+                Node::Signal(self.lowered(slot))
             }
             of => unary(of, how, at),
         }
@@ -292,10 +292,10 @@ impl Lowering<'_> {
 }
 
 /// The arguments of a call as values; `None` if one is an object.
-fn plain_args(passed: &[Passed], values: Vec<(usize, Node)>) -> Option<Box<[Node]>> {
+fn plain_args(passed: &[Passed], values: Vec<Node>) -> Option<Box<[Node]>> {
     let mut values = values.into_iter();
     let value = |passed: &Passed| match passed {
-        Passed::Value => values.next().map(|(_, node)| node),
+        Passed::Value => values.next(),
         Passed::Signal(source) => Some(Node::Signal(*source)),
         Passed::Object(..) | Passed::Risk(_) => None,
     };

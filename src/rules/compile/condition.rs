@@ -3,7 +3,8 @@
 //! This is what a policy spends its time on. The usual tests read a signal or a variable on the spot and compare it
 //! with something prepared at load; what can fail, and what is rare, is kept out of the way.
 
-use super::node::{Constant, FindAny, Holds, Node, Operand, Place, TextTest};
+use super::known::Endings;
+use super::node::{Constant, FindAny, Holds, Node, Place, TextTest};
 use super::operators;
 use super::run::{Found, Frame, Halt, Val};
 
@@ -11,20 +12,18 @@ impl<'e> Frame<'e> {
     /// Whether a condition holds.
     #[inline]
     pub(super) fn test(&mut self, node: &'e Node) -> Found<bool> {
-        if let Node::And(all) = node {
-            return self.all(all);
-        }
-        match self.at_once(node) {
-            Some(holds) => Ok(holds),
-            None => self.test_fully(node),
+        match node {
+            Node::Ask(ask) => self.ask(ask),
+            Node::And(all) => self.all(all),
+            other => self.test_fully(other),
         }
     }
 
     fn all(&mut self, all: &'e [Node]) -> Found<bool> {
         for one in all {
-            let holds = match self.at_once(one) {
-                Some(holds) => holds,
-                None => self.test_fully(one)?,
+            let holds = match one {
+                Node::Ask(ask) => self.ask(ask)?,
+                other => self.test_fully(other)?,
             };
             if !holds {
                 return Ok(false);
@@ -33,47 +32,12 @@ impl<'e> Frame<'e> {
         Ok(true)
     }
 
-    /// The answer to the usual questions about what was read already; `None` if it takes more to know.
-    #[inline]
-    fn at_once(&self, node: &'e Node) -> Option<bool> {
-        match node {
-            Node::TextIs { text, is, negated } => match self.peek(text)? {
-                Val::Text(text) => Some(is.is(text) != *negated),
-                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) => None,
-            },
-            Node::IntCompares { how, number, with } => match self.peek(number)? {
-                Val::Int(number) => Some(how.holds(number.cmp(with))),
-                Val::Unit | Val::Bool(_) | Val::Float(_) | Val::Text(_) => None,
-            },
-            Node::FloatCompares { how, number, with } => match self.peek(number)? {
-                Val::Float(number) => operators::floats_apart(*how, *number, *with),
-                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Text(_) => None,
-            },
-            Node::InTexts { item, set } => match self.peek(item)? {
-                Val::Text(text) => Some(set.contains(text)),
-                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) => None,
-            },
-            Node::Starts { text, with, .. } => match self.peek(text)? {
-                Val::Text(text) => Some(with.begins(text)),
-                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) => None,
-            },
-            Node::Find { text, search, needle, .. } => match self.peek(text)? {
-                Val::Text(text) => self.findings.get(*search as usize)?.known(text, *needle as usize),
-                Val::Unit | Val::Bool(_) | Val::Int(_) | Val::Float(_) => None,
-            },
-            Node::Signal(source) => match self.signals.get(*source)? {
-                Some(Val::Bool(value)) => Some(*value),
-                Some(Val::Unit | Val::Int(_) | Val::Float(_) | Val::Text(_)) | None => None,
-            },
-            _ => None,
-        }
-    }
-
     /// Whether a condition of any kind holds.
     #[inline(never)]
     #[expect(clippy::too_many_lines, reason = "one arm for each kind of condition")]
     fn test_fully(&mut self, node: &'e Node) -> Found<bool> {
         match node {
+            Node::Ask(ask) => self.ask(ask),
             Node::Not(of) => Ok(!self.test(of)?),
             Node::And(all) => self.all(all),
             Node::Or(any) => {
@@ -92,10 +56,7 @@ impl<'e> Frame<'e> {
                 Val::Int(number) => how.holds(number.cmp(with)),
                 other => operators::compare(*how, other, Val::Int(*with)),
             }),
-            Node::FloatCompares { how, number, with } => Ok(match self.operand(number)? {
-                Val::Float(number) => operators::floats(*how, number, *with),
-                other => operators::compare(*how, other, Val::Float(*with)),
-            }),
+            Node::FloatCompares { number, with } => Ok(with.compares(self.operand(number)?)),
             Node::Compare { how, sides } => {
                 let (left, right) = (self.value(&sides.0)?, self.value(&sides.1)?);
                 Ok(operators::compare(*how, left, right))
@@ -119,10 +80,19 @@ impl<'e> Frame<'e> {
                 other => self.no_function("starts_with", &[other, Val::Text(with.text())], *place),
             },
             Node::Find { text, search, needle, place } => {
+                let text = self.operand(text)?;
                 self.find(text, *search as usize, &[*needle as usize], *place)
             }
             Node::FindAny(of) => self.find_any(of),
             Node::InText { test, sides, place } => self.in_text(*test, sides, *place),
+            Node::Ends { text, with, place } => {
+                let text = self.operand(text)?;
+                self.ends(text, with, *place)
+            }
+            Node::Call { function, args, place } => {
+                let value = self.call(*function, args, *place)?;
+                self.truth(value)
+            }
             Node::Signal(source) => {
                 let value = self.signal(*source);
                 self.truth(value)
@@ -145,7 +115,7 @@ impl<'e> Frame<'e> {
     }
 
     #[inline]
-    fn truth(&mut self, value: Val<'e>) -> Found<bool> {
+    pub(super) fn truth(&mut self, value: Val<'e>) -> Found<bool> {
         match value {
             Val::Bool(value) => Ok(value),
             // The check at load has seen to it that conditions are boolean, as far as it can be known.
@@ -155,10 +125,15 @@ impl<'e> Frame<'e> {
         }
     }
 
-    fn find(&mut self, text: &'e Operand, search: usize, needles: &[usize], place: Place) -> Found<bool> {
-        let text = match self.operand(text)? {
-            Val::Text(text) => text,
-            other => return self.no_function("contains", &[other, Val::Text("")], place),
+    pub(super) fn find(
+        &mut self,
+        text: Val<'e>,
+        search: usize,
+        needles: &[usize],
+        place: Place,
+    ) -> Found<bool> {
+        let Val::Text(text) = text else {
+            return self.no_function("contains", &[text, Val::Text("")], place);
         };
         let (Some(search), Some(finding)) =
             (self.program.searches.get(search), self.findings.get_mut(search))
@@ -169,7 +144,15 @@ impl<'e> Frame<'e> {
     }
 
     fn find_any(&mut self, of: &'e FindAny) -> Found<bool> {
-        self.find(&of.text, of.search, &of.needles, of.place)
+        let text = self.operand(&of.text)?;
+        self.find(text, of.search, &of.needles, of.place)
+    }
+
+    pub(super) fn ends(&mut self, text: Val<'e>, with: &'e Endings, place: Place) -> Found<bool> {
+        match text {
+            Val::Text(text) => Ok(with.end(text)),
+            other => self.no_function("ends_with", &[other, Val::Text("")], place),
+        }
     }
 
     #[inline(never)]

@@ -22,6 +22,7 @@ impl Lowering<'_> {
 
 impl<'e> Frame<'e> {
     /// `do { body } while condition`, or `until` it.
+    #[inline(never)]
     pub(super) fn turns(&mut self, parts: &'e (Node, Node), until: bool, place: Place) -> Found<Val<'e>> {
         let (body, condition) = parts;
         loop {
@@ -40,6 +41,7 @@ impl<'e> Frame<'e> {
         Ok(Val::Unit)
     }
 
+    #[inline(never)]
     pub(super) fn throw(&mut self, value: &'e Node, place: Place) -> Found<Val<'e>> {
         let mut text = String::new();
         operators::write(self.eval(value)?, &mut text);

@@ -1,12 +1,11 @@
 //! What decides which nodes run, and how often: `switch`, loops and calls.
 
-use bumpalo::collections::Vec as ArenaVec;
-
 use super::node::{For, Items, Node, Place, Switch};
 use super::operators;
 use super::run::{Found, Frame, Halt, Val};
 
 impl<'e> Frame<'e> {
+    #[inline(never)]
     pub(super) fn switch(&mut self, switch: &'e Switch) -> Found<Val<'e>> {
         let subject = self.eval(&switch.subject)?;
         let none: &[usize] = &[];
@@ -36,6 +35,7 @@ impl<'e> Frame<'e> {
         condition.map_or(Ok(true), |condition| self.test(condition))
     }
 
+    #[inline(never)]
     pub(super) fn repeat(
         &mut self,
         condition: Option<&'e Node>,
@@ -53,6 +53,7 @@ impl<'e> Frame<'e> {
         Ok(Val::Unit)
     }
 
+    #[inline(never)]
     pub(super) fn each(&mut self, of: &'e For) -> Found<Val<'e>> {
         match &of.items {
             Items::Constants(constants) => {
@@ -93,27 +94,20 @@ impl<'e> Frame<'e> {
         }
     }
 
-    pub(super) fn call(
-        &mut self,
-        function: usize,
-        args: &'e [(usize, Node)],
-        place: Place,
-    ) -> Found<Val<'e>> {
+    #[inline(never)]
+    pub(super) fn call(&mut self, function: usize, args: &'e [Node], place: Place) -> Found<Val<'e>> {
         let Some(body) = self.program.functions.get(function) else { return Ok(Val::Unit) };
         self.work(place)?;
-        if self.depth >= self.bounds.call_depth {
+        if self.depth >= self.occasion.bounds.call_depth {
             return self.fail("stack overflow".to_owned(), place);
         }
-        let mut values = ArenaVec::with_capacity_in(args.len(), self.arena);
-        for (slot, arg) in args {
-            values.push((*slot, self.eval(arg)?));
-        }
         let (outer, len) = (self.base, self.locals.len());
+        for arg in args {
+            let value = self.eval(arg).inspect_err(|_| self.locals.truncate(len))?;
+            self.locals.push(value);
+        }
         (self.base, self.depth) = (len, self.depth + 1);
         self.locals.resize(len + body.locals, Val::Unit);
-        for (slot, value) in values {
-            self.set(slot, value);
-        }
         let result = match self.eval(&body.node) {
             Err(Halt::Return) => Ok(self.returned),
             other => other,

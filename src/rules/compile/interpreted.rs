@@ -9,6 +9,7 @@ use super::node::{Interpreted, Place};
 use super::run::{Found, Frame, Halt, Val};
 
 impl<'e> Frame<'e> {
+    #[inline(never)]
     pub(super) fn interpret(&mut self, of: &'e Interpreted) -> Found<Val<'e>> {
         let Interpreted { function, args } = of;
         let mut values = Vec::with_capacity(args.len());

@@ -3,10 +3,12 @@
 //! What can be prepared is: a short text is one number, and a long one is looked at only if its cheap part fits.
 //! The answers are those of the plain comparison.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::node::Comparison;
 use super::operators;
+use super::run::Val;
 
 /// Up to how many members a set is looked through; beyond, it is hashed.
 const FEW: usize = 8;
@@ -96,6 +98,43 @@ impl KnownInts {
     }
 }
 
+/// A constant float that numbers are compared with.
+#[derive(Debug)]
+pub(super) struct KnownFloat {
+    /// What is less, and what is greater, whatever is made of the precision.
+    below: f64,
+    above: f64,
+    how: Comparison,
+    with: f64,
+}
+
+impl KnownFloat {
+    pub(super) fn new(how: Comparison, with: f64) -> Self {
+        let margin = 8.0 * f64::EPSILON * with.abs().max(1.0);
+        Self { below: with - margin, above: with + margin, how, with }
+    }
+
+    /// Whether a number that is clearly apart compares so. None that is not finite is.
+    #[inline]
+    pub(super) fn at_once(&self, number: f64) -> Option<bool> {
+        if number < self.below && number >= f64::MIN {
+            Some(self.how.holds(Ordering::Less))
+        } else if number > self.above && number <= f64::MAX {
+            Some(self.how.holds(Ordering::Greater))
+        } else {
+            None
+        }
+    }
+
+    /// Whether a value compares so.
+    pub(super) fn compares(&self, value: Val<'_>) -> bool {
+        match value {
+            Val::Float(number) => operators::floats(self.how, number, self.with),
+            other => operators::compare(self.how, other, Val::Float(self.with)),
+        }
+    }
+}
+
 /// A constant text that others are compared with.
 #[derive(Debug)]
 pub(super) struct KnownText(Box<str>);
@@ -150,6 +189,43 @@ impl Prefix {
     }
 }
 
+/// Constant texts that others may end with.
+#[derive(Debug)]
+pub(super) struct Endings {
+    /// A bit for each byte that is the last of one of them; all bits if one has none.
+    last: [u64; 4],
+    texts: Box<[Box<str>]>,
+}
+
+impl Endings {
+    pub(super) fn new(texts: Vec<Box<str>>) -> Self {
+        let mut last = [0; 4];
+        for text in &texts {
+            match text.as_bytes().last() {
+                Some(byte) => last
+                    .iter_mut()
+                    .skip(usize::from(byte / 64))
+                    .take(1)
+                    .for_each(|word| *word |= 1 << (byte % 64)),
+                None => last = [u64::MAX; 4],
+            }
+        }
+        Self { last, texts: texts.into() }
+    }
+
+    #[inline]
+    pub(super) fn end(&self, text: &str) -> bool {
+        let last = text.as_bytes().last().copied().unwrap_or_default();
+        let known = self.last.get(usize::from(last / 64)).is_some_and(|word| word >> (last % 64) & 1 == 1);
+        known && self.end_fully(text)
+    }
+
+    #[inline(never)]
+    fn end_fully(&self, text: &str) -> bool {
+        self.texts.iter().any(|end| text.ends_with(&**end))
+    }
+}
+
 /// Texts of one length that differ mostly differ in their first byte, which is cheaper to ask than all of them.
 #[inline]
 fn equal(known: &str, text: &str) -> bool {
@@ -179,6 +255,22 @@ mod tests {
                 let (is, prefix) = (KnownText::new(known.as_str().into()), Prefix::new(known.as_str().into()));
                 prop_assert_eq!(is.is(&text), *known == text);
                 prop_assert_eq!(prefix.begins(&text), text.starts_with(known));
+            }
+            let ends = known.iter().any(|known| text.ends_with(known));
+            prop_assert_eq!(Endings::new(known.iter().map(|text| text.as_str().into()).collect()).end(&text), ends);
+        }
+
+        #[test]
+        fn a_float_that_is_apart_compares_as_any(x in any::<f64>(), y in any::<f64>(), steps in -90_i64..90, edge in 0..9_usize) {
+            let edge = [0.0, f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1.0, 100.0, 5e-324][edge];
+            let near = f64::from_bits(y.to_bits().wrapping_add_signed(steps));
+            for how in operators::ALL {
+                for (x, y) in [(x, y), (near, y), (y, near), (edge, y), (y, edge), (edge, edge)] {
+                    let known = KnownFloat::new(how, y);
+                    let plain = operators::floats(how, x, y);
+                    prop_assert!(known.at_once(x).is_none_or(|holds| holds == plain), "{x:?} {how:?} {y:?}");
+                    prop_assert_eq!(known.compares(Val::Float(x)), plain);
+                }
             }
         }
 

@@ -2,10 +2,11 @@
 
 use rhai::{Dynamic, Expr, FnPtr, Position, Stmt};
 
+use super::ask::Ask;
 use super::known::{KnownInts, KnownTexts};
 use super::lower::{Binding, Lowered, Lowering, constant, constants, kept};
 use super::merge;
-use super::node::{Comparison, Constant, Node};
+use super::node::{Comparison, Constant, Node, Operand};
 use crate::rules::parse::Function;
 
 impl<'a> Lowering<'a> {
@@ -32,7 +33,7 @@ impl<'a> Lowering<'a> {
 
     /// Whether a value is one of constants.
     pub(super) fn member(&mut self, list: &[Dynamic], args: &[Expr], at: Position) -> Lowered<Node> {
-        let item = self.one(args, at)?.into();
+        let item: Operand = self.one(args, at)?.into();
         let (mut texts, mut ints) = (Vec::new(), Vec::new());
         for value in list {
             match constant(value) {
@@ -45,7 +46,13 @@ impl<'a> Lowering<'a> {
         }
         match (texts.is_empty(), ints.is_empty()) {
             (true, _) => Ok(Node::InInts { item, set: Box::new(KnownInts::new(ints)) }),
-            (false, true) => Ok(Node::InTexts { item, set: Box::new(KnownTexts::new(texts)) }),
+            (false, true) => {
+                let set = Box::new(KnownTexts::new(texts));
+                Ok(match item {
+                    Operand::Signal(of) => Node::Ask(Ask::OneOf { of, set }),
+                    item => Node::InTexts { item, set },
+                })
+            }
             (false, false) => Err(kept("a list of strings and integers", at)),
         }
     }

@@ -17,10 +17,17 @@ use crate::signals::{Needs, Root, Vocabulary};
 pub(super) use super::survey::{Instance, Passed};
 pub(super) use crate::rules::report::Kept;
 
+/// A text in which constants are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Signal(Source),
+    /// The variable of a function.
+    Local(usize, usize),
+}
+
 /// Constants that are looked for in one text.
 pub(super) struct Sought {
-    /// The signal, or the variable of a function.
-    pub(super) text: (Option<usize>, usize),
+    pub(super) text: Subject,
     pub(super) needles: Vec<Box<str>>,
 }
 
@@ -41,7 +48,7 @@ pub(super) enum Thing {
 pub(super) enum Binding {
     Local(usize),
     /// A variable that is a signal and stays one.
-    Signal(usize),
+    Signal(Source),
     Object(Root, &'static str),
     Risk(Phase),
 }
@@ -56,7 +63,8 @@ pub(super) struct Lowering<'a> {
     pub(super) instances: HashMap<Instance, usize>,
     refused: HashMap<Instance, Kept>,
     pub(super) names: Vec<(String, Binding)>,
-    pub(super) sources: Vec<Source>,
+    /// The slots of the signals that are asked about in small letters.
+    pub(super) lowered: Vec<u32>,
     pub(super) sought: Vec<Sought>,
     /// Names of variables that are written to somewhere in the script.
     changed: HashSet<String>,
@@ -83,7 +91,7 @@ impl<'a> Lowering<'a> {
             instances: HashMap::new(),
             refused: HashMap::new(),
             names: Vec::new(),
-            sources: Vec::new(),
+            lowered: Vec::new(),
             sought: Vec::new(),
             changed: changed(&parsed.ast),
             body: 0,
@@ -160,13 +168,14 @@ impl<'a> Lowering<'a> {
         self.changed.contains(name)
     }
 
-    /// The number of a source. Each is numbered once, so that it is read once.
-    pub(super) fn source(&mut self, source: Source) -> usize {
-        let known = self.sources.iter().position(|known| *known == source);
-        known.unwrap_or_else(|| {
-            self.sources.push(source);
-            self.sources.len() - 1
-        })
+    /// The small letters of a signal. They are made once.
+    pub(super) fn lowered(&mut self, slot: u32) -> Source {
+        let known = self.lowered.iter().position(|known| *known == slot);
+        let nth = known.unwrap_or_else(|| {
+            self.lowered.push(slot);
+            self.lowered.len() - 1
+        });
+        Source::Lower(u32::try_from(nth).unwrap_or(u32::MAX))
     }
 
     pub(super) fn binding(&self, name: &str) -> Option<Binding> {
@@ -186,12 +195,8 @@ impl<'a> Lowering<'a> {
             .map(|statement| self.statement(statement))
             .collect();
         self.names.truncate(outer);
-        let mut nodes = nodes?;
-        Ok(match nodes.len() {
-            0 => Node::UNIT,
-            1 => nodes.pop().unwrap_or(Node::UNIT),
-            _ => Node::Block(nodes.into()),
-        })
+        let nodes = nodes?;
+        Ok(if nodes.is_empty() { Node::UNIT } else { merge::rules(nodes) })
     }
 
     fn statement(&mut self, statement: &Stmt) -> Lowered<Node> {

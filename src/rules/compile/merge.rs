@@ -1,13 +1,13 @@
 //! Small programs from bigger ones: what is constant is computed, what compares with a constant needs no second value,
 //! and many substrings of one text are one search. What would fail is left to fail when it runs.
 
-use super::known::{KnownText, Prefix};
-use super::lower::{Lowering, Sought};
+use super::ask::{Ask, question};
+use super::known::{Endings, KnownFloat, KnownText, Prefix};
+use super::lower::{Lowering, Sought, Subject};
 use super::node::{
-    Arithmetic, Comparison, Constant, FindAny, Holds, If, Node, Operand, Place, Source, TextTest, Unary,
+    Arithmetic, Comparison, Constant, FindAny, Holds, If, Node, Operand, Place, Rule, TextTest, Unary,
 };
 use super::operators;
-use crate::signals::Kind;
 
 /// A comparison; with a constant on one side it needs no second value.
 pub(super) fn compare(how: Comparison, left: Node, right: Node) -> Node {
@@ -21,16 +21,26 @@ pub(super) fn compare(how: Comparison, left: Node, right: Node) -> Node {
 }
 
 fn with_constant(how: Comparison, left: Node, right: Node) -> Node {
-    match (how, right) {
-        (Comparison::Equal | Comparison::NotEqual, Node::Constant(Constant::Text(is))) => {
-            let is = Box::new(KnownText::new(is));
-            Node::TextIs { text: left.into(), is, negated: how == Comparison::NotEqual }
+    match (how, left, right) {
+        (Comparison::Equal | Comparison::NotEqual, left, Node::Constant(Constant::Text(is))) => {
+            let (text, negated) = (Box::new(KnownText::new(is)), how == Comparison::NotEqual);
+            match left {
+                Node::Signal(of) => Node::Ask(Ask::Is { of, negated, text }),
+                left => Node::TextIs { text: left.into(), is: text, negated },
+            }
         }
-        (how, Node::Constant(Constant::Int(with))) => Node::IntCompares { how, number: left.into(), with },
-        (how, Node::Constant(Constant::Float(with))) => {
-            Node::FloatCompares { how, number: left.into(), with }
+        (how, Node::Signal(of), Node::Constant(Constant::Int(with))) => Node::Ask(Ask::Int { of, how, with }),
+        (how, left, Node::Constant(Constant::Int(with))) => {
+            Node::IntCompares { how, number: left.into(), with }
         }
-        (how, right) => Node::Compare { how, sides: Box::new((left, right)) },
+        (how, left, Node::Constant(Constant::Float(with))) => {
+            let with = Box::new(KnownFloat::new(how, with));
+            match left {
+                Node::Signal(of) => Node::Ask(Ask::Float { of, with }),
+                left => Node::FloatCompares { number: left.into(), with },
+            }
+        }
+        (how, left, right) => Node::Compare { how, sides: Box::new((left, right)) },
     }
 }
 
@@ -49,21 +59,18 @@ fn mirrored(how: Comparison) -> Comparison {
 pub(super) fn or(sides: Vec<Node>) -> Node {
     let mut merged: Vec<Node> = Vec::new();
     for side in up_to(sides, true) {
-        match (merged.last_mut(), side) {
-            (Some(Node::FindAny(any)), Node::Find { search, needle, .. })
-                if any.search == search as usize =>
-            {
+        let found = found(&side);
+        match (merged.last_mut(), found) {
+            (Some(Node::FindAny(any)), Some((_, search, needle, _))) if any.search == search => {
                 let mut needles = std::mem::take(&mut any.needles).into_vec();
-                needles.push(needle as usize);
+                needles.push(needle);
                 any.needles = needles.into();
             }
-            (Some(last @ Node::Find { .. }), Node::Find { text, search, needle, place }) => {
-                match any_of(last, search, needle) {
-                    Some(any) => *last = any,
-                    None => merged.push(Node::Find { text, search, needle, place }),
-                }
-            }
-            (_, side) => merged.push(side),
+            (Some(last), Some((_, search, needle, _))) => match any_of(last, search, needle) {
+                Some(any) => *last = any,
+                None => merged.push(side),
+            },
+            (_, _) => merged.push(side),
         }
     }
     match merged.as_slice() {
@@ -98,6 +105,7 @@ fn up_to(mut sides: Vec<Node>, decides: bool) -> Vec<Node> {
 pub(super) fn not(of: Node) -> Node {
     match of {
         Node::Constant(Constant::Bool(value)) => Node::Constant(Constant::Bool(!value)),
+        Node::Signal(of) => Node::Ask(Ask::Holds { of, negated: true }),
         of => Node::Not(Box::new(of)),
     }
 }
@@ -118,7 +126,18 @@ pub(super) fn arithmetic(how: Arithmetic, left: Node, right: Node, place: Place)
     {
         return Node::Constant(value.into());
     }
-    Node::Arithmetic { how, sides: Box::new((left, right)), place }
+    // Whatever is added to a text is joined to it.
+    let is_text = |node: &Node| matches!(node, Node::Constant(Constant::Text(_)));
+    let is_there = |node: &Node| matches!(node, Node::Constant(_) | Node::Signal(_) | Node::Local(_));
+    match (how, left, right) {
+        (Arithmetic::Add, Node::Interpolate(parts), right) if is_there(&right) => {
+            Node::Interpolate(parts.into_vec().into_iter().chain([right]).collect())
+        }
+        (Arithmetic::Add, left, right) if is_text(&left) || is_text(&right) => {
+            Node::Interpolate([left, right].into())
+        }
+        (how, left, right) => Node::Arithmetic { how, sides: Box::new((left, right)), place },
+    }
 }
 
 /// A function of one value, done now if it is known and it succeeds.
@@ -131,72 +150,153 @@ pub(super) fn unary(how: Unary, of: Node, place: Place) -> Node {
     Node::Unary { how, of: of.into(), place }
 }
 
-/// One question of two, if both are about the same search.
-fn any_of(first: &Node, search: u32, second: u32) -> Option<Node> {
-    match first {
-        Node::Find { text, search: of, needle, place } if *of == search => {
-            let text = match text {
-                Operand::Signal(source) => Operand::Signal(*source),
-                Operand::Local(slot) => Operand::Local(*slot),
-                Operand::Node(_) => return None,
-            };
-            let needles = [*needle as usize, second as usize].into();
-            Some(Node::FindAny(Box::new(FindAny { text, search: search as usize, needles, place: *place })))
+/// What a block does. Rules that follow each other become one node; what does nothing is left out.
+pub(super) fn rules(nodes: Vec<Node>) -> Node {
+    let mut merged: Vec<Node> = Vec::new();
+    let last = nodes.len().saturating_sub(1);
+    for (at, node) in nodes.into_iter().enumerate() {
+        if at < last && matches!(node, Node::Constant(_)) {
+            continue;
         }
-        _ => None,
+        match rule(node) {
+            Ok(rule) => match merged.last_mut() {
+                Some(Node::Rules(rules)) => {
+                    let mut more = std::mem::take(rules).into_vec();
+                    more.push(rule);
+                    *rules = more.into();
+                }
+                Some(_) | None => merged.push(Node::Rules([rule].into())),
+            },
+            Err(node) => merged.push(node),
+        }
     }
+    match merged.len() {
+        1 => merged.pop().unwrap_or(Node::UNIT),
+        _ => Node::Block(merged.into()),
+    }
+}
+
+/// An `if` without `else` that begins with a question about a signal; or else the node as it was.
+fn rule(node: Node) -> Result<Rule, Node> {
+    let Node::If(of) = node else { return Err(node) };
+    let If { condition, then, otherwise } = *of;
+    let rule = match (condition, otherwise) {
+        (Node::And(all), Node::Constant(Constant::Unit)) => first_of(all, then),
+        (condition, Node::Constant(Constant::Unit)) => match question(condition) {
+            Ok(ask) => Ok(Rule { ask, then }),
+            Err(condition) => Err((condition, then)),
+        },
+        (condition, otherwise) => {
+            return Err(Node::If(Box::new(If { condition, then, otherwise })));
+        }
+    };
+    rule.map_err(|(condition, then)| Node::If(Box::new(If { condition, then, otherwise: Node::UNIT })))
+}
+
+/// The first of several conditions as a question, the others as a condition of what follows.
+fn first_of(all: Box<[Node]>, then: Node) -> Result<Rule, (Node, Node)> {
+    let mut all = all.into_vec().into_iter();
+    let Some(first) = all.next() else { return Err((Node::And(Box::default()), then)) };
+    match question(first) {
+        Ok(ask) => {
+            let mut rest: Vec<Node> = all.collect();
+            let last = if rest.len() == 1 { rest.pop() } else { None };
+            Ok(Rule { ask, then: branch(last.unwrap_or_else(|| and(rest)), then, Node::UNIT) })
+        }
+        Err(first) => Err((Node::And(std::iter::once(first).chain(all).collect()), then)),
+    }
+}
+
+/// The text, search, constant and place of `text.contains("constant")`.
+fn found(node: &Node) -> Option<(Operand, usize, usize, Place)> {
+    let (text, search, needle, place) = match node {
+        Node::Ask(Ask::Find { of, search, needle, place }) => (Operand::Signal(*of), search, needle, place),
+        Node::Find { text: Operand::Local(slot), search, needle, place } => {
+            (Operand::Local(*slot), search, needle, place)
+        }
+        _ => return None,
+    };
+    Some((text, *search as usize, *needle as usize, *place))
+}
+
+/// Whether a text ends with one of constants.
+fn ends(text: Node, with: Vec<Box<str>>, place: Place) -> Node {
+    let with = Box::new(Endings::new(with));
+    match text {
+        Node::Signal(of) => Node::Ask(Ask::Ends { of, with, place }),
+        text => Node::Ends { text: text.into(), with, place },
+    }
+}
+
+/// One question of two, if both are about the same search.
+fn any_of(first: &Node, search: usize, second: usize) -> Option<Node> {
+    let (text, _, needle, place) = found(first).filter(|(_, of, ..)| *of == search)?;
+    Some(Node::FindAny(Box::new(FindAny { text, search, needles: [needle, second].into(), place })))
 }
 
 impl Lowering<'_> {
     /// A question about two texts. If the second is constant, what can be prepared is.
     pub(super) fn in_text(&mut self, test: TextTest, text: Node, part: Node, place: Place) -> Node {
         match (test, part) {
-            (TextTest::Contains, Node::Constant(Constant::Text(needle))) if is_plain(&text) => {
-                match self.sought(&text, &needle) {
-                    Some((search, needle)) => Node::Find { text: text.into(), search, needle, place },
-                    None => plain_test(test, text, Node::Constant(Constant::Text(needle)), place),
+            (TextTest::Contains, Node::Constant(Constant::Text(needle))) => {
+                let sought = self.sought(&text, &needle);
+                match (text, sought) {
+                    (Node::Signal(of), Some((search, needle))) => {
+                        Node::Ask(Ask::Find { of, search, needle, place })
+                    }
+                    (text, Some((search, needle))) => Node::Find { text: text.into(), search, needle, place },
+                    (text, None) => plain_test(test, text, Node::Constant(Constant::Text(needle)), place),
                 }
             }
             (TextTest::StartsWith, Node::Constant(Constant::Text(with))) => {
-                Node::Starts { text: text.into(), with: Box::new(Prefix::new(with)), place }
+                let with = Box::new(Prefix::new(with));
+                match text {
+                    Node::Signal(of) => Node::Ask(Ask::Starts { of, with, place }),
+                    text => Node::Starts { text: text.into(), with, place },
+                }
             }
+            (TextTest::EndsWith, Node::Constant(Constant::Text(with))) => ends(text, vec![with], place),
             (test, part) => plain_test(test, text, part, place),
         }
     }
 
-    /// `list.some(|item| ...)`; `|item| text.contains(item)` becomes one question.
+    /// `list.some(|item| ...)`; a test of a signal or variable with each item becomes one question.
     pub(super) fn holds(&mut self, items: Vec<Constant>, local: usize, body: Node, for_all: bool) -> Node {
-        if let Node::InText { test: TextTest::Contains, sides, place } = &body
+        if let Node::InText { test, sides, place } = &body
             && matches!(sides.1, Node::Local(slot) if slot == local)
             && !matches!(sides.0, Node::Local(slot) if slot == local)
             && !for_all
-            && let Some(any) = self.find_any(&sides.0, &items, *place)
+            && let Some(any) = self.some(*test, &sides.0, &items, *place)
         {
             return any;
         }
         Node::Holds(Box::new(Holds { items: items.into(), local, body, for_all }))
     }
 
-    fn find_any(&mut self, text: &Node, items: &[Constant], place: Place) -> Option<Node> {
-        let operand = match text {
-            Node::Signal(source) => Operand::Signal(*source),
-            Node::Local(slot) => Operand::Local(*slot),
-            _ => return None,
+    /// The same test of a text with each item of a list.
+    fn some(&mut self, test: TextTest, text: &Node, items: &[Constant], place: Place) -> Option<Node> {
+        let again = || match text {
+            Node::Signal(of) => Some(Node::Signal(*of)),
+            Node::Local(slot) => Some(Node::Local(*slot)),
+            _ => None,
         };
-        let texts: Option<Vec<&str>> = items.iter().map(text_of).collect();
+        let texts: Option<Vec<Box<str>>> = items.iter().map(text_of).collect();
         let texts = texts.filter(|texts| !texts.is_empty())?;
-        let found: Option<Vec<(u32, u32)>> = texts.into_iter().map(|item| self.sought(text, item)).collect();
-        let found = found?;
-        let (search, _) = found.first()?;
-        let needles = found.iter().map(|(_, needle)| *needle as usize).collect();
-        Some(Node::FindAny(Box::new(FindAny { text: operand, search: *search as usize, needles, place })))
+        match test {
+            TextTest::EndsWith => Some(ends(again()?, texts, place)),
+            TextTest::Contains | TextTest::StartsWith => {
+                let question =
+                    |with| Some(self.in_text(test, again()?, Node::Constant(Constant::Text(with)), place));
+                texts.into_iter().map(question).collect::<Option<_>>().map(or)
+            }
+        }
     }
 
     /// The search about that text, and the number of the constant in it.
     fn sought(&mut self, text: &Node, needle: &str) -> Option<(u32, u32)> {
         let text = match text {
-            Node::Signal(source) => (None, *source),
-            Node::Local(slot) => (Some(self.body), *slot),
+            Node::Signal(source) => Subject::Signal(*source),
+            Node::Local(slot) => Subject::Local(self.body, *slot),
             _ => return None,
         };
         let search = self.sought.iter().position(|sought| sought.text == text).unwrap_or_else(|| {
@@ -210,33 +310,15 @@ impl Lowering<'_> {
         });
         Some((u32::try_from(search).ok()?, u32::try_from(at).ok()?))
     }
-
-    /// Whether a source is always a text.
-    pub(super) fn is_text(&self, source: usize) -> bool {
-        match self.sources.get(source) {
-            Some(Source::Need(_, kind)) => *kind == Kind::Text,
-            Some(Source::Lower(_)) => true,
-            None => false,
-        }
-    }
-
-    /// Whether a source has small letters only.
-    pub(super) fn is_lower(&self, source: usize) -> bool {
-        matches!(self.sources.get(source), Some(Source::Lower(_)))
-    }
-}
-
-fn is_plain(node: &Node) -> bool {
-    matches!(node, Node::Local(_) | Node::Signal(_))
 }
 
 fn plain_test(test: TextTest, text: Node, part: Node, place: Place) -> Node {
     Node::InText { test, sides: Box::new((text, part)), place }
 }
 
-fn text_of(constant: &Constant) -> Option<&str> {
+fn text_of(constant: &Constant) -> Option<Box<str>> {
     match constant {
-        Constant::Text(text) => Some(text),
+        Constant::Text(text) => Some(text.clone()),
         Constant::Unit | Constant::Bool(_) | Constant::Int(_) | Constant::Float(_) => None,
     }
 }

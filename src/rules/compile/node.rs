@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::known::{KnownInts, KnownText, KnownTexts, Prefix};
+use super::ask::Ask;
+use super::known::{Endings, KnownFloat, KnownInts, KnownText, KnownTexts, Prefix};
 use crate::actions::{Say, Verb};
 use crate::signals::Kind;
 
@@ -26,15 +27,16 @@ pub(super) enum Constant {
     Text(Box<str>),
 }
 
-/// How two values are compared.
+/// How two values are compared: a bit each for less, equal and greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Comparison {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
+    Less = 0b001,
+    Equal = 0b010,
+    LessOrEqual = 0b011,
+    Greater = 0b100,
+    NotEqual = 0b101,
+    GreaterOrEqual = 0b110,
 }
 
 /// How two numbers become one; `Add` also joins texts.
@@ -88,6 +90,9 @@ pub(super) enum Function {
     Max,
 }
 
+/// A constant map.
+pub(super) type Map = HashMap<Box<str>, Constant, foldhash::fast::FixedState>;
+
 /// What a `for` goes through.
 #[derive(Debug)]
 pub(super) enum Items {
@@ -116,21 +121,29 @@ pub(super) struct Switch {
     pub(super) default: Option<usize>,
 }
 
-/// What is read from a request, at most once per call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is read from a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// The value of the need in this slot, of this type.
-    Need(usize, Kind),
-    /// Another source, a text, in small letters.
-    Lower(usize),
+    Need(u32, Kind),
+    /// A text in small letters, one of those that the program makes, at most once per call.
+    Lower(u32),
 }
 
 /// A value that is asked about. What is read most often is read on the spot.
 #[derive(Debug)]
 pub(super) enum Operand {
-    Signal(usize),
+    Signal(Source),
     Local(usize),
     Node(Box<Node>),
+}
+
+/// An `if` without `else` that begins with a question about a signal. Most of a policy is a row of these.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) ask: Ask,
+    /// What happens if so; it may ask further.
+    pub(super) then: Node,
 }
 
 /// A condition and what follows.
@@ -178,12 +191,11 @@ pub(super) struct Interpreted {
 
 /// One node. Its value is that of the expression or statement it was made from.
 #[derive(Debug)]
-#[expect(clippy::box_collection, reason = "nodes stay small, so that more of them fit into the cache")]
 pub(super) enum Node {
     Constant(Constant),
     Local(usize),
     /// The value of a source.
-    Signal(usize),
+    Signal(Source),
     /// The same for a signal of the response.
     Response(usize),
     /// A signal with an argument that is known at run time only.
@@ -192,6 +204,8 @@ pub(super) enum Node {
         lower: bool,
         name: Box<Node>,
     },
+    /// A question about a signal.
+    Ask(Ask),
     Not(Box<Node>),
     And(Box<[Node]>),
     Or(Box<[Node]>),
@@ -213,9 +227,8 @@ pub(super) enum Node {
     },
     /// A float or integer compares with a constant float.
     FloatCompares {
-        how: Comparison,
         number: Operand,
-        with: f64,
+        with: Box<KnownFloat>,
     },
     InTexts {
         item: Operand,
@@ -239,6 +252,12 @@ pub(super) enum Node {
     Starts {
         text: Operand,
         with: Box<Prefix>,
+        place: Place,
+    },
+    /// A text ends with one of constants.
+    Ends {
+        text: Operand,
+        with: Box<Endings>,
         place: Place,
     },
     /// A text contains a constant, one of those that a search is for.
@@ -267,7 +286,7 @@ pub(super) enum Node {
     /// Texts of all parts, joined.
     Interpolate(Box<[Node]>),
     MapGet {
-        map: Box<HashMap<Box<str>, Constant, foldhash::fast::FixedState>>,
+        map: Box<Map>,
         key: Box<Node>,
         place: Place,
     },
@@ -276,6 +295,7 @@ pub(super) enum Node {
     Block(Box<[Node]>),
     Set(usize, Box<Node>),
     If(Box<If>),
+    Rules(Box<[Rule]>),
     Switch(Box<Switch>),
     While {
         condition: Option<Box<Node>>,
@@ -295,7 +315,8 @@ pub(super) enum Node {
     Continue,
     Call {
         function: usize,
-        args: Box<[(usize, Node)]>,
+        /// Their values are its first variables.
+        args: Box<[Node]>,
         place: Place,
     },
     Interpreted(Box<Interpreted>),

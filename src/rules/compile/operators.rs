@@ -117,7 +117,7 @@ pub(super) fn unary(how: Unary, of: Val<'_>) -> Result<Option<Val<'_>>, String> 
     let length = |length: usize| Some(Val::Int(i64::try_from(length).unwrap_or(i64::MAX)));
     Ok(match (how, of) {
         (Unary::Trim, Val::Text(text)) => Some(Val::Text(text.trim())),
-        (Unary::Length, Val::Text(text)) => length(text.chars().count()),
+        (Unary::Length, Val::Text(text)) => length(characters(text)),
         (Unary::Bytes, Val::Text(text)) => length(text.len()),
         (Unary::IsEmpty, Val::Text(text)) => Some(Val::Bool(text.is_empty())),
         (Unary::Float, Val::Float(_)) | (Unary::Int, Val::Int(_)) => Some(of),
@@ -154,15 +154,7 @@ pub(super) fn apply<'e>(how: Function, of: &[Val<'e>]) -> Option<Val<'e>> {
         (Function::SubString, [Val::Text(text), Val::Int(start)]) => {
             Some(Val::Text(sub_string(text, *start, i64::MAX)))
         }
-        (Function::IndexOf, [Val::Text(text), Val::Text(part)]) => {
-            // In an empty text nothing is found, not even an empty part.
-            let at = text
-                .find(part)
-                .filter(|_| !text.is_empty())
-                .and_then(|at| text.get(..at))
-                .map(|before| before.chars().count());
-            Some(Val::Int(at.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1)))
-        }
+        (Function::IndexOf, [Val::Text(text), Val::Text(part)]) => Some(Val::Int(index_of(text, part))),
         (Function::Min | Function::Max, [x, y]) => extreme(how, *x, *y),
         _ => None,
     }
@@ -186,19 +178,36 @@ fn extreme<'e>(how: Function, x: Val<'e>, y: Val<'e>) -> Option<Val<'e>> {
     Some(if first { x } else { y })
 }
 
+fn characters(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().count() }
+}
+
+/// In characters; -1 if there is none. In an empty text nothing is found, not even an empty part.
+fn index_of(text: &str, part: &str) -> i64 {
+    let found = match part.as_bytes() {
+        [byte] => memchr::memchr(*byte, text.as_bytes()),
+        part => memchr::memmem::find(text.as_bytes(), part).filter(|_| !text.is_empty()),
+    };
+    let before = found.and_then(|at| text.get(..at)).map(characters);
+    before.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1)
+}
+
 /// Counts in characters; a negative start counts from the end; what lies outside is left out.
 fn sub_string(text: &str, start: i64, length: i64) -> &str {
     if text.is_empty() || length <= 0 {
         return "";
     }
-    let count = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    let count = i64::try_from(characters(text)).unwrap_or(i64::MAX);
     let start = if start < 0 { (count + start).max(0) } else { start };
     if start >= count {
         return "";
     }
     let at = |index: i64| {
-        let nth = usize::try_from(index).ok().and_then(|index| text.char_indices().nth(index));
-        nth.map_or(text.len(), |(at, _)| at)
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        if text.len() as i64 == count {
+            return index.min(text.len());
+        }
+        text.char_indices().nth(index).map_or(text.len(), |(at, _)| at)
     };
     text.get(at(start)..at(start.saturating_add(length))).unwrap_or("")
 }
@@ -223,16 +232,7 @@ impl Comparison {
     /// Whether things in that order compare so.
     #[inline]
     pub(super) const fn holds(self, ordering: Ordering) -> bool {
-        // A bit each for less, equal and greater.
-        let accepted = match self {
-            Self::Equal => 0b010,
-            Self::NotEqual => 0b101,
-            Self::Less => 0b001,
-            Self::LessOrEqual => 0b011,
-            Self::Greater => 0b100,
-            Self::GreaterOrEqual => 0b110,
-        };
-        (accepted >> (ordering as i8 + 1)) & 1 == 1
+        (self as u8 >> (ordering as i8 + 1)) & 1 == 1
     }
 }
 
@@ -292,18 +292,19 @@ impl Function {
 }
 
 #[cfg(test)]
+pub(super) const ALL: [Comparison; 6] = [
+    Comparison::Equal,
+    Comparison::NotEqual,
+    Comparison::Less,
+    Comparison::LessOrEqual,
+    Comparison::Greater,
+    Comparison::GreaterOrEqual,
+];
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    const ALL: [Comparison; 6] = [
-        Comparison::Equal,
-        Comparison::NotEqual,
-        Comparison::Less,
-        Comparison::LessOrEqual,
-        Comparison::Greater,
-        Comparison::GreaterOrEqual,
-    ];
 
     fn is_short_cut_right(x: f64, y: f64) -> bool {
         ALL.into_iter().all(|how| floats(how, x, y) == close_floats(how, x, y))

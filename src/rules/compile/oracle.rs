@@ -129,7 +129,7 @@ fn load(text: &str) -> Result<Policy, Vec<String>> {
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
-        counters: &["hits".to_owned(), "login".to_owned()],
+        counters: &["hits".into(), "login".into(), crate::rules::Declared::distinct("paths")],
         observe_only: &[],
         always: &[],
         bounds: Bounds::default(),

@@ -1,20 +1,21 @@
 //! Running a program: each node to its value, with the meaning that the interpreter gives it.
 //!
 //! Texts are borrowed from the request, from the program, or from an arena that is emptied after each call, so a
-//! judgement that hits nothing allocates nothing. Each signal is read when it is first asked about. A condition goes
+//! judgement that hits nothing allocates nothing. Signals are read where the request has them. A condition goes
 //! through [`Frame::test`], a statement through [`Frame::run`]: neither makes a value.
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
-use super::node::{Arithmetic, Constant, Function, If, Node, Operand, Place, Source, Unary};
+use super::node::{Arithmetic, Constant, Function, Map, Node, Operand, Place, Source, Unary};
 use super::search::Finding;
 pub(super) use super::value::Val;
-use super::{Program, operators};
+use super::{Occasion, Program, operators};
 use crate::actions::{Say, Verb};
-use crate::decision::ScriptError;
-use crate::rules::sandbox::{Bounds, Interpreter};
-use crate::signals::{RequestContext, Value};
+use crate::decision::{Says, ScriptError};
+use crate::rules::counters::refusal;
+use crate::rules::sandbox::Interpreter;
+use crate::signals::Value;
 
 /// Why a node has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +33,13 @@ pub(super) enum Halt {
 /// What a script sees of the world, and what it has said.
 pub(super) struct Frame<'e> {
     pub(super) program: &'e Program,
-    pub(super) request: &'e RequestContext<'e>,
-    /// In `assess`, where there is none yet, the request's once more: nothing reads it.
-    pub(super) response: &'e RequestContext<'e>,
-    pub(super) counters: &'e [String],
-    pub(super) bounds: &'e Bounds,
-    pub(super) interpreter: &'e Interpreter<'e>,
+    /// The signals of the request.
+    pub(super) values: &'e [Value<'e>],
+    pub(super) occasion: &'e Occasion<'e>,
+    pub(super) interpreter: Interpreter<'e>,
     pub(super) arena: &'e Bump,
-    /// What each source of the program has read.
-    pub(super) signals: &'e mut [Option<Val<'e>>],
+    /// Texts in small letters, those that were asked for.
+    pub(super) lowered: &'e mut [Option<&'e str>],
     /// What each search of the program has found.
     pub(super) findings: &'e mut [Finding<'e>],
     pub(super) locals: ArenaVec<'e, Val<'e>>,
@@ -48,53 +47,59 @@ pub(super) struct Frame<'e> {
     pub(super) depth: usize,
     pub(super) operations: u64,
     pub(super) returned: Val<'e>,
-    pub(super) said: &'e mut Vec<Say>,
+    pub(super) said: &'e mut Says,
     pub(super) error: Option<Box<ScriptError>>,
 }
+
+/// The most that a [`Function`] takes.
+const MOST_PARAMETERS: usize = 3;
+/// How long most values are that are no texts, once they are shown.
+const SHOWN: usize = 24;
 
 pub(super) type Found<T> = Result<T, Halt>;
 
 impl<'e> Frame<'e> {
-    /// The value of a source, read at most once.
+    /// The value of a source.
     #[inline]
-    pub(super) fn signal(&mut self, source: usize) -> Val<'e> {
-        match self.signals.get(source) {
-            Some(Some(value)) => *value,
-            Some(None) | None => self.read(source),
+    pub(super) fn signal(&mut self, of: Source) -> Val<'e> {
+        match of {
+            Source::Need(slot, _) => self.values.get(slot as usize).map_or(Val::Unit, Val::of),
+            Source::Lower(nth) => match self.lowered.get(nth as usize) {
+                Some(Some(text)) => Val::Text(text),
+                Some(None) | None => self.make_lower(nth),
+            },
+        }
+    }
+
+    /// A source that is a text, and needs no making.
+    #[inline]
+    pub(super) fn text(&self, of: Source) -> Option<&'e str> {
+        match of {
+            Source::Need(slot, _) => match self.values.get(slot as usize)? {
+                Value::Text(text) => Some(text),
+                Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Table(_) => None,
+            },
+            Source::Lower(nth) => *self.lowered.get(nth as usize)?,
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn read(&mut self, source: usize) -> Val<'e> {
-        let value = match self.program.sources.get(source) {
-            Some(Source::Need(slot, _)) => self.request.values().get(*slot).map_or(Val::Unit, Val::of),
-            Some(Source::Lower(of)) => match self.signal(*of) {
-                Val::Text(text) => Val::Text(self.lower(text)),
-                // Only texts have such a source.
-                other => other,
-            },
-            None => Val::Unit,
-        };
-        if let Some(read) = self.signals.get_mut(source) {
-            *read = Some(value);
+    fn make_lower(&mut self, nth: u32) -> Val<'e> {
+        let slot = self.program.lowered.get(nth as usize).map_or(usize::MAX, |slot| *slot as usize);
+        let Some(value) = self.values.get(slot) else { return Val::Unit };
+        // Only texts have such a source.
+        let Val::Text(text) = Val::of(value) else { return Val::of(value) };
+        let text = self.lower(text);
+        if let Some(made) = self.lowered.get_mut(nth as usize) {
+            *made = Some(text);
         }
-        value
+        Val::Text(text)
     }
 
     #[inline]
     fn local(&self, slot: usize) -> Val<'e> {
         self.locals.get(self.base + slot).copied().unwrap_or(Val::Unit)
-    }
-
-    /// The value of an operand, if it was read already.
-    #[inline]
-    pub(super) fn peek(&self, operand: &Operand) -> Option<&Val<'e>> {
-        match operand {
-            Operand::Signal(source) => self.signals.get(*source)?.as_ref(),
-            Operand::Local(slot) => self.locals.get(self.base + slot),
-            Operand::Node(_) => None,
-        }
     }
 
     /// The value of an operand. Most are signals and variables.
@@ -121,26 +126,15 @@ impl<'e> Frame<'e> {
     /// Runs a statement whose value nobody wants.
     pub(super) fn run(&mut self, node: &'e Node) -> Found<()> {
         match node {
-            Node::If(of) => self.branch(of),
-            Node::Block(nodes) => {
-                for node in nodes {
-                    match node {
-                        Node::If(of) => self.branch(of)?,
-                        other => self.run(other)?,
-                    }
-                }
-                Ok(())
+            Node::Rules(rules) => self.rules(rules),
+            Node::If(of) => {
+                let next = if self.test(&of.condition)? { &of.then } else { &of.otherwise };
+                self.run(next)
             }
+            Node::Block(nodes) => nodes.iter().try_for_each(|node| self.run(node)),
             Node::Constant(_) => Ok(()),
+            Node::SayConstant { say, place } => self.say_constant(say, *place),
             other => self.eval(other).map(drop),
-        }
-    }
-
-    #[inline]
-    fn branch(&mut self, of: &'e If) -> Found<()> {
-        match if self.test(&of.condition)? { &of.then } else { &of.otherwise } {
-            Node::Constant(_) => Ok(()),
-            next => self.run(next),
         }
     }
 
@@ -151,9 +145,10 @@ impl<'e> Frame<'e> {
             Node::Constant(constant) => Ok(constant.value()),
             Node::Local(slot) => Ok(self.local(*slot)),
             Node::Signal(source) => Ok(self.signal(*source)),
-            Node::Response(slot) => Ok(self.response.values().get(*slot).map_or(Val::Unit, Val::of)),
+            Node::Response(slot) => Ok(self.occasion.answer().values().get(*slot).map_or(Val::Unit, Val::of)),
             Node::Named { signal, lower, name } => self.named(*signal, *lower, name),
-            Node::Not(_)
+            Node::Ask(_)
+            | Node::Not(_)
             | Node::And(_)
             | Node::Or(_)
             | Node::Compare { .. }
@@ -164,21 +159,16 @@ impl<'e> Frame<'e> {
             | Node::InInts { .. }
             | Node::InRange { .. }
             | Node::InText { .. }
+            | Node::Ends { .. }
             | Node::Starts { .. }
             | Node::Find { .. }
             | Node::FindAny(_)
             | Node::Holds(_) => self.test(node).map(Val::Bool),
             Node::Arithmetic { how, sides, place } => self.arithmetic(*how, sides, *place),
-            Node::Unary { how, of, place } => {
-                let of = self.operand(of)?;
-                self.unary(*how, of, *place)
-            }
+            Node::Unary { how, of, place } => self.unary(*how, of, *place),
             Node::Function { how, of, place } => self.function(*how, of, *place),
             Node::Interpolate(parts) => self.interpolate(parts),
-            Node::MapGet { map, key, place } => match self.eval(key)? {
-                Val::Text(key) => Ok(map.get(key).map_or(Val::Unit, Constant::value)),
-                _ => self.fail("a map is read with a string".to_owned(), *place),
-            },
+            Node::MapGet { map, key, place } => self.map_get(map, key, *place),
             Node::Coalesce(of) => self.coalesce(of),
             Node::Block(nodes) => self.block(nodes),
             Node::Set(slot, value) => {
@@ -190,24 +180,32 @@ impl<'e> Frame<'e> {
                 let next = if self.test(&of.condition)? { &of.then } else { &of.otherwise };
                 self.eval(next)
             }
+            Node::Rules(rules) => self.value_of_rules(rules),
             Node::Switch(switch) => self.switch(switch),
             Node::While { condition, body, place } => self.repeat(condition.as_deref(), body, *place),
             Node::For(of) => self.each(of),
             Node::Do { parts, until, place } => self.turns(parts, *until, *place),
             Node::Throw(value, place) => self.throw(value, *place),
-            Node::Return(value) => {
-                self.returned = match value {
-                    Some(value) => self.eval(value)?,
-                    None => Val::Unit,
-                };
-                Err(Halt::Return)
-            }
+            Node::Return(value) => self.end(value.as_deref()),
             Node::Break => Err(Halt::Break),
             Node::Continue => Err(Halt::Continue),
             Node::Call { function, args, place } => self.call(*function, args, *place),
             Node::Interpreted(of) => self.interpret(of),
-            Node::SayConstant { say, place } => self.heard(Ok((**say).clone()), *place),
+            Node::SayConstant { say, place } => self.say_constant(say, *place).map(|()| Val::Unit),
             Node::Say { verb, args, place } => self.say(verb, args, *place),
+        }
+    }
+
+    fn end(&mut self, value: Option<&'e Node>) -> Found<Val<'e>> {
+        self.returned = value.map_or(Ok(Val::Unit), |value| self.eval(value))?;
+        Err(Halt::Return)
+    }
+
+    #[inline(never)]
+    fn map_get(&mut self, map: &'e Map, key: &'e Node, place: Place) -> Found<Val<'e>> {
+        match self.eval(key)? {
+            Val::Text(key) => Ok(map.get(key).map_or(Val::Unit, Constant::value)),
+            _ => self.fail("a map is read with a string".to_owned(), place),
         }
     }
 
@@ -219,13 +217,15 @@ impl<'e> Frame<'e> {
         self.eval(last)
     }
 
+    #[inline(never)]
     fn named(&mut self, signal: usize, lower: bool, name: &'e Node) -> Found<Val<'e>> {
         let Val::Text(name) = self.eval(name)? else {
             return self.fail("a signal is named by a string".to_owned(), Place::default());
         };
         let name = if lower { self.arena.alloc_str(&name.to_ascii_lowercase()) } else { name };
         // A signal has one root: of the other context it is no need.
-        let value = self.request.value(signal, name).or_else(|| self.response.value(signal, name));
+        let Occasion { request, response, .. } = self.occasion;
+        let value = request.value(signal, name).or_else(|| response.and_then(|of| of.value(signal, name)));
         match value {
             Some(Value::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text))),
             Some(Value::Bool(value)) => Ok(Val::Bool(value)),
@@ -237,6 +237,7 @@ impl<'e> Frame<'e> {
         }
     }
 
+    #[inline(never)]
     fn arithmetic(&mut self, how: Arithmetic, sides: &'e (Node, Node), place: Place) -> Found<Val<'e>> {
         let (left, right) = (self.value(&sides.0)?, self.value(&sides.1)?);
         if let (Arithmetic::Add, Val::Text(_), _) | (Arithmetic::Add, _, Val::Text(_)) = (how, left, right) {
@@ -248,6 +249,7 @@ impl<'e> Frame<'e> {
         })
     }
 
+    #[inline(never)]
     fn interpolate(&mut self, parts: &'e [Node]) -> Found<Val<'e>> {
         let mut values = ArenaVec::with_capacity_in(parts.len(), self.arena);
         for part in parts {
@@ -258,7 +260,9 @@ impl<'e> Frame<'e> {
 
     /// The texts of values, one after the other.
     fn join(&mut self, values: &[Val<'e>]) -> Found<Val<'e>> {
-        let mut text = bumpalo::collections::String::new_in(self.arena);
+        let long =
+            values.iter().map(|value| if let Val::Text(text) = value { text.len() } else { SHOWN }).sum();
+        let mut text = bumpalo::collections::String::with_capacity_in(long, self.arena);
         for value in values {
             operators::write(*value, &mut text);
         }
@@ -267,12 +271,13 @@ impl<'e> Frame<'e> {
 
     /// A new text, if it is not too long. The interpreter does not say where one was.
     pub(super) fn sized(&mut self, text: &'e str) -> Found<Val<'e>> {
-        if text.len() > self.bounds.string {
+        if text.len() > self.occasion.bounds.string {
             return self.fail("length of string too large".to_owned(), Place::default());
         }
         Ok(Val::Text(text))
     }
 
+    #[inline(never)]
     fn coalesce(&mut self, of: &'e [Node]) -> Found<Val<'e>> {
         let mut last = Val::Unit;
         for node in of {
@@ -284,35 +289,36 @@ impl<'e> Frame<'e> {
         Ok(last)
     }
 
+    #[inline(never)]
     fn say(&mut self, verb: &'static Verb, args: &'e [Node], place: Place) -> Found<Val<'e>> {
         let mut given = Vec::with_capacity(args.len());
         for arg in args {
             given.push(self.eval(arg)?.given());
         }
-        self.heard((verb.say)(&given), place)
+        match (verb.say)(&given) {
+            Ok(say) => self.heard(say, place).map(|()| Val::Unit),
+            Err(message) => self.fail(format!("runtime error: {message}"), place),
+        }
     }
 
-    fn heard(&mut self, say: Result<Say, String>, place: Place) -> Found<Val<'e>> {
-        let say = match say {
-            Ok(say) => say,
-            Err(message) => return self.fail(format!("runtime error: {message}"), place),
-        };
-        if let Say::Count { counter } = &say
-            && !self.counters.iter().any(|known| known == counter.as_str())
-        {
-            let message = format!("runtime error: unknown counter `{counter}`: declare it in `[counters]`");
-            return self.fail(message, place);
+    fn say_constant(&mut self, say: &Say, place: Place) -> Found<()> {
+        self.heard(say.clone(), place)
+    }
+
+    fn heard(&mut self, say: Say, place: Place) -> Found<()> {
+        if let Some(message) = refusal(self.occasion.counters, &say) {
+            return self.fail(format!("runtime error: {message}"), place);
         }
         let trusted = matches!(say, Say::Allow { .. });
         self.said.push(say);
-        if trusted { Err(Halt::Allowed) } else { Ok(Val::Unit) }
+        if trusted { Err(Halt::Allowed) } else { Ok(()) }
     }
 
     /// Counts one operation.
     pub(super) fn work(&mut self, place: Place) -> Found<()> {
         self.operations += 1;
-        if self.operations > self.bounds.operations {
-            let most = self.bounds.operations;
+        if self.operations > self.occasion.bounds.operations {
+            let most = self.occasion.bounds.operations;
             return self.fail(format!("does more than {most} operations: is a loop endless?"), place);
         }
         Ok(())
@@ -341,12 +347,14 @@ impl<'e> Frame<'e> {
         self.fail(format!("function not found: {name} ({})", types.join(", ")), place)
     }
 
+    #[inline(never)]
     fn function(&mut self, how: Function, of: &'e [Node], place: Place) -> Found<Val<'e>> {
-        let mut values = ArenaVec::with_capacity_in(of.len(), self.arena);
-        for node in of {
-            values.push(self.eval(node)?);
+        let mut values = [Val::Unit; MOST_PARAMETERS];
+        for (value, node) in values.iter_mut().zip(of) {
+            *value = self.value(node)?;
         }
-        operators::apply(how, &values).map_or_else(|| self.no_function(how.name(), &values, place), Ok)
+        let values = values.get(..of.len()).unwrap_or_default();
+        operators::apply(how, values).map_or_else(|| self.no_function(how.name(), values, place), Ok)
     }
 
     fn lower(&self, text: &'e str) -> &'e str {
@@ -361,8 +369,9 @@ impl<'e> Frame<'e> {
         lower
     }
 
-    fn unary(&mut self, how: Unary, of: Val<'e>, place: Place) -> Found<Val<'e>> {
-        match (how, of) {
+    #[inline(never)]
+    fn unary(&mut self, how: Unary, of: &'e Operand, place: Place) -> Found<Val<'e>> {
+        match (how, self.operand(of)?) {
             (Unary::Lower, Val::Text(text)) => Ok(Val::Text(self.lower(text))),
             (Unary::Upper, Val::Text(text)) => Ok(Val::Text(self.arena.alloc_str(&text.to_uppercase()))),
             (Unary::Text, value) => self.join(&[value]),

@@ -5,7 +5,6 @@
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 use bumpalo::Bump;
-use memchr::memmem::Finder;
 
 /// From how many constants on one pass is faster than looking for each.
 const MANY: usize = 3;
@@ -16,7 +15,7 @@ const TABLE: usize = 1_000;
 #[derive(Debug)]
 pub(super) enum Search {
     /// Few constants: each is looked for when it is asked about.
-    Each(Box<[Finder<'static>]>),
+    Each(Box<[Box<str>]>),
     /// Many: all at once.
     All(Box<All>),
 }
@@ -45,14 +44,14 @@ impl Search {
         {
             return Self::All(Box::new(all));
         }
-        Self::Each(needles.iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
+        Self::Each(needles.into())
     }
 
     /// How many constants it is for.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Each(finders) => finders.len(),
+            Self::Each(needles) => needles.len(),
             Self::All(all) => all.needles,
         }
     }
@@ -67,9 +66,7 @@ impl Search {
         arena: &'e Bump,
     ) -> bool {
         match self {
-            Self::Each(finders) => {
-                finders.get(needle).is_some_and(|finder| finder.find(text.as_bytes()).is_some())
-            }
+            Self::Each(needles) => needles.get(needle).is_some_and(|needle| text.contains(&**needle)),
             Self::All(all) => {
                 if !finding.is_of(text) {
                     *finding = all.find(text, arena);
@@ -113,10 +110,10 @@ impl Finding<'_> {
         self.text.is_some_and(|of| std::ptr::eq(of, text))
     }
 
-    /// Whether that constant is in that text, if that very text was searched.
+    /// Whether that constant is in the text that was searched last, if one was.
     #[inline]
-    pub(super) fn known(&self, text: &str, needle: usize) -> Option<bool> {
-        self.is_of(text).then(|| self.has(needle))
+    pub(super) fn known(&self, needle: usize) -> Option<bool> {
+        self.text.map(|_| self.has(needle))
     }
 
     #[inline]

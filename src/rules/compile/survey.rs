@@ -9,7 +9,7 @@ use rhai::Position;
 
 use super::Program;
 use super::lower::{Lowering, kept};
-use super::node::Body;
+use super::node::{Body, Source};
 use super::search::Search;
 use crate::actions::Phase;
 use crate::rules::check::{Checked, Type};
@@ -31,7 +31,7 @@ pub(in crate::rules) struct Compiled {
 pub(super) enum Passed {
     Value,
     /// A value that is this source.
-    Signal(usize),
+    Signal(Source),
     Object(Root, &'static str),
     Risk(Phase),
 }
@@ -98,10 +98,10 @@ impl Survey<'_> {
             let functions: Option<Box<[Body]>> = lowering.bodies.into_iter().collect();
             let functions = functions.ok_or_else(|| kept("this function", function.position))?;
             let searches = lowering.sought.iter().map(|sought| Search::new(&sought.needles)).collect();
-            let sources = lowering.sources.into();
+            let lowered = lowering.lowered.into();
             let instances = lowering.instances.into_keys();
             let reached = instances.map(|(name, passed)| (name, passed.len())).collect();
-            Ok((Program { functions, entry, sources, searches }, reached))
+            Ok((Program { functions, entry, lowered, searches }, reached))
         })
     }
 

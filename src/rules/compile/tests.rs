@@ -11,7 +11,7 @@ fn load(text: &str) -> Policy {
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
-        counters: &["hits".to_owned()],
+        counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         observe_only: &[],
         always: &[],
         bounds: Bounds::default(),

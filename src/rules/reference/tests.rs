@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::markdown;
 use crate::facts::problem::Problem;
-use crate::rules::{Policy, Script, Terms, sandbox::Bounds};
+use crate::rules::{Declared, Policy, Script, Terms, sandbox::Bounds};
 use crate::signals::Vocabulary;
 
 const MANUAL: &str = "docs/policies.md";
@@ -33,16 +33,23 @@ fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// What lists and counters a configuration declares.
-fn declared(toml: &str) -> (Vec<String>, Vec<String>) {
+fn declared(toml: &str) -> (Vec<String>, Vec<Declared>) {
     let table: toml::Table = toml.parse().unwrap_or_else(|error| panic!("{error}\n{toml}"));
-    let names = |section: &str| match table.get(section).and_then(toml::Value::as_table) {
-        Some(entries) => entries.keys().cloned().collect(),
-        None => Vec::new(),
+    let names = |section: &str| -> Vec<String> {
+        match table.get(section).and_then(toml::Value::as_table) {
+            Some(entries) => entries.keys().cloned().collect(),
+            None => Vec::new(),
+        }
     };
-    (names("lists"), names("counters"))
+    let entry = |name: &String| table.get("counters")?.get(name)?.get("kind")?.as_str();
+    let counter = |name: String| match entry(&name) {
+        Some("distinct") => Declared::distinct(&name),
+        _ => name.as_str().into(),
+    };
+    (names("lists"), names("counters").into_iter().map(counter).collect())
 }
 
-fn load(scripts: &[Script], lists: &[String], counters: &[String]) -> Result<Policy, Vec<Problem>> {
+fn load(scripts: &[Script], lists: &[String], counters: &[Declared]) -> Result<Policy, Vec<Problem>> {
     Policy::load(
         scripts,
         &Terms {

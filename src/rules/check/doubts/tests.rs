@@ -7,7 +7,7 @@ fn warnings(text: &str) -> Vec<String> {
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
-        counters: &["hits".to_owned()],
+        counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         observe_only: &[],
         always: &[],
         bounds: Bounds::default(),

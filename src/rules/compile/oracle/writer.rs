@@ -186,6 +186,8 @@ impl Writer {
             return match self.random.below(8) {
                 0..=3 => "risk.count(\"hits\");\n".to_owned(),
                 4 => format!("risk.count({}.to_lower());\n", self.text(1)),
+                5 => format!("risk.count(\"paths\", {});\n", self.text(2)),
+                6 => format!("risk.count({}.to_lower(), {});\n", self.text(1), self.int(1)),
                 _ => format!("if {} {{ risk.count(\"login\"); }}\n", self.bool(2)),
             };
         }

@@ -1,0 +1,137 @@
+//! Puts a [`View`] together: what the scoreboard counted, and what limits and baselines know of it.
+
+use std::time::Duration;
+
+use super::super::Admin;
+use super::view::{
+    Client, Country, Limit, Process, Rates, Reason, Route, Surge, Totals, View, per_second, rounded,
+};
+use crate::decision::Outcome;
+use crate::facts::client::Prefix;
+use crate::facts::place::{Asn, CountryCode};
+use crate::facts::time::{Now, Tick};
+use crate::record::rfc3339;
+use crate::scoreboard::{Outcomes, Standings};
+use crate::snapshot::Snapshot;
+use crate::traffic::{Per, RouteKey, Subject, Traffic};
+
+/// A country that sends this many times what is usual is said to surge.
+const NOTABLE: f64 = 3.0;
+
+/// Everything, in no order.
+pub(super) fn view(admin: &Admin) -> View {
+    let (now, snapshot) = (admin.clock.now(), admin.live.pin());
+    let standings = admin.scoreboard.standings();
+    let mut view = counted(admin, &standings, now);
+    view.generation = snapshot.generation().0;
+    join(&mut view, &snapshot, &admin.traffic, &standings, now.tick);
+    view
+}
+
+/// What the scoreboard counted.
+fn counted(admin: &Admin, standings: &Standings, now: Now) -> View {
+    let seconds = standings.took.as_secs_f64();
+    let rates = |outcomes: &Outcomes| Rates::of(outcomes, seconds);
+    let country = |(code, outcomes): (&CountryCode, &Outcomes)| Country {
+        country: code.to_string(),
+        rates: rates(outcomes),
+        ..Country::default()
+    };
+    let route = |(number, outcomes): (&Option<usize>, &Outcomes)| Route {
+        route: number.and_then(|number| admin.routes.get(number).cloned()),
+        rates: rates(outcomes),
+    };
+    let clients = standings.clients.iter().map(|(client, busy)| Client {
+        client: client.to_string(),
+        country: busy.country.to_string(),
+        rates: rates(&busy.outcomes),
+    });
+    let reasons = standings.reasons.iter();
+    View {
+        time: rfc3339(now.wall),
+        window_s: rounded(seconds),
+        process: process(admin, standings, now.tick.elapsed()),
+        total: rates(&standings.total()),
+        countries: standings.countries.iter().map(country).collect(),
+        clients: clients.collect(),
+        routes: standings.routes.iter().map(route).collect(),
+        reasons: reasons.map(|(id, row)| Reason { reason: id.to_string(), rates: rates(row) }).collect(),
+        ..View::default()
+    }
+}
+
+fn process(admin: &Admin, standings: &Standings, uptime: Duration) -> Process {
+    let [allowed, throttled, challenged, blocked] = standings.since_start;
+    let offered = allowed + throttled + challenged + blocked;
+    Process {
+        uptime_s: rounded(uptime.as_secs_f64()),
+        in_flight: admin.drain.in_flight(),
+        records_dropped: admin.recorder.dropped(),
+        since_start: Totals { offered, allowed, throttled, challenged, blocked },
+    }
+}
+
+/// Joins what others know: limits and their fair shares, what is usual, and who surges. The one place for it.
+fn join(view: &mut View, snapshot: &Snapshot, traffic: &Traffic, standings: &Standings, now: Tick) {
+    for row in &mut view.countries {
+        let Some(country) = CountryCode::parse(&row.country) else { continue };
+        let (usual, surge) = (traffic.country_usual(country, now), traffic.country_surge(country, now));
+        (row.usual, row.surge) = (Some(rounded(usual)), Some(rounded(surge)));
+        if surge >= NOTABLE {
+            view.surges.push(Surge {
+                per: Per::Country.as_str().to_owned(),
+                key: row.country.clone(),
+                rate: row.rates.offered,
+                usual: rounded(usual),
+                surge: rounded(surge),
+            });
+        }
+    }
+    view.limits = whole_limits(snapshot, standings).chain(country_limits(snapshot, now)).collect();
+}
+
+/// Every limit there is, for all of its keys together.
+fn whole_limits<'a>(
+    snapshot: &'a Snapshot,
+    standings: &'a Standings,
+) -> impl Iterator<Item = Limit> + use<'a> {
+    let seconds = standings.took.as_secs_f64();
+    snapshot.limits().map(move |limit| {
+        let spec = limit.spec();
+        let counted = standings.limits.get(&(spec.name.as_str().into(), spec.per));
+        let counted = counted.copied().unwrap_or_default();
+        let rate = |outcome| per_second(f64::from(counted.of(outcome)), seconds);
+        Limit {
+            limit: spec.name.clone(),
+            per: spec.per.as_str().to_owned(),
+            window_s: spec.window.duration().as_secs_f64(),
+            allowed: rate(Outcome::Allowed),
+            throttled: Some(rate(Outcome::Throttled)),
+            ..Limit::default()
+        }
+    })
+}
+
+/// The limits of `[countries]`, each with what it lets pass.
+fn country_limits(snapshot: &Snapshot, now: Tick) -> impl Iterator<Item = Limit> {
+    let limits = &snapshot.rulebook().country_limits;
+    limits.iter().filter_map(move |(country, name, rate)| {
+        let limit = snapshot.limit(name, Per::Country)?;
+        let subject = Subject {
+            client: Prefix::UNKNOWN,
+            country: *country,
+            asn: Asn::UNKNOWN,
+            token: None,
+            route: RouteKey::default(),
+        };
+        Some(Limit {
+            limit: name.to_string(),
+            per: Per::Country.as_str().to_owned(),
+            key: Some(country.to_string()),
+            window_s: limit.spec().window.duration().as_secs_f64(),
+            rate: Some(rate.per_second()),
+            allowed: rounded(limit.admitted_rate(&subject, now)),
+            ..Limit::default()
+        })
+    })
+}
