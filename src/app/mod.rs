@@ -145,7 +145,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     if let Some(listener) = admin {
         ready.add_admin(listener, shared.admin(&config, setting));
     }
-    ready.add_services(keep_up, shared.housekeeping(&config, &identity, manner));
+    ready.add_services(keep_up, shared.housekeeping(&config, &identity, keeper, manner));
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
     let Shared { traffic, metrics, scoreboard, recorder, drain, .. } = shared;
     let gate = Gate {
@@ -194,12 +194,20 @@ impl Shared {
         }
     }
 
-    fn housekeeping(&self, config: &Config, identity: &Arc<Identity>, manner: Manner) -> Housekeeping {
+    fn housekeeping(
+        &self,
+        config: &Config,
+        identity: &Arc<Identity>,
+        keeper: Option<Arc<Keeper>>,
+        manner: Manner,
+    ) -> Housekeeping {
         Housekeeping {
             clock: self.clock,
             traffic: Arc::clone(&self.traffic),
             scoreboard: Arc::clone(&self.scoreboard),
             identity: Arc::clone(identity),
+            metrics: Arc::clone(&self.metrics),
+            keeper,
             key_rotation: config.privacy.key_rotation,
             requests: self.requests.clone(),
             signals: manner.signals,
@@ -255,8 +263,8 @@ impl Ready {
         }
     }
 
-    /// Serves until told to stop; then requests end, and the last records and what is usual are written. The error says what of the
-    /// log of decisions did not reach the disk.
+    /// Serves until told to stop; then requests end, and the last records and what is usual are written. The error
+    /// says what of the log of decisions did not reach the disk.
     pub fn run(self) -> Result<(), String> {
         let stop = Stop::new(self.drain, self.grace, self.signals);
         self.server.run(RunArgs { shutdown_signal: Box::new(stop) });

@@ -21,6 +21,7 @@ pub(super) const LASTING_INTERVALS: u32 = 3 * 24 * 360;
 const MINUTE: usize = 5;
 
 /// What is known about one key.
+#[derive(Clone)]
 pub(super) struct Study {
     week: Week,
     expected: Option<Expected>,
