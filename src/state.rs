@@ -137,7 +137,9 @@ mod tests {
     use super::*;
 
     fn memory(saved: u64) -> Memory {
-        Memory { saved, ..Memory::default() }
+        let mut memory = Memory::default();
+        memory.saved = saved;
+        memory
     }
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
