@@ -23,8 +23,10 @@ const VISIT: f64 = 360.0;
 const REMEMBERED: u16 = 4 * 360;
 /// The mean of the last hours forgets half of the past in this many samples: in an hour.
 const RECENT_HALF_LIFE: f64 = 360.0;
-/// How many visits the mean of the last hours counts for.
+/// How many visits the mean of the last hours counts for, where an hour was never seen ...
 const PRIOR: f64 = 0.5;
+/// ... which fades until it was visited so often: an evening after a busy day is still an evening.
+const PRIOR_FADES: f64 = 2.0;
 /// Visits, or hours, that have to be seen before anything is expected.
 const EVIDENCE: f64 = 0.5;
 /// How well a rate is known (see `odds`): from one visit at most, which leaves it open what the next one is like ...
@@ -89,7 +91,7 @@ impl Week {
         if visits.max(recent) < EVIDENCE {
             return None;
         }
-        let prior = PRIOR * (recent / EVIDENCE).min(1.0);
+        let prior = PRIOR * (recent / EVIDENCE).min(1.0) * (1.0 - visits / PRIOR_FADES).max(0.0);
         // One visit tells how much comes, only the next ones tell how much that varies.
         let repeated = (visits - 1.0).max(0.0);
         Some(Expected {
