@@ -25,6 +25,7 @@ mod records;
 mod reload;
 mod stopping;
 mod support;
+mod surges;
 mod top;
 mod traffic;
 

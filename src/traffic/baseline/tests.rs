@@ -167,7 +167,7 @@ fn days_and_nights_and_mondays_are_no_surge_not_even_the_first_ones() {
 
 #[test]
 fn a_month_of_chance_is_no_surge() {
-    for (seed, rate) in [0.01, 0.1, 0.2, 1.0, 5.0, 50.0].into_iter().enumerate() {
+    for (seed, rate) in [0.01, 0.1, 0.2, 1.0, 5.0, 50.0].into_iter().cycle().take(24).enumerate() {
         let mut town = Town::new(100 + seed as u64);
         town.live(30 * DAY, |_| rate);
         assert_eq!(town.turns(), (0, 0, 0), "{rate}");
