@@ -167,7 +167,8 @@ mod tests {
         let good = fs::read(&path).unwrap();
         let mut turned = good.clone();
         *turned.last_mut().unwrap() ^= 1;
-        let with_hash = |text: &str| format!("riskgate-state 1 {}\n{text}", blake3::hash(text.as_bytes())).into_bytes();
+        let with_hash =
+            |text: &str| format!("riskgate-state 1 {}\n{text}", blake3::hash(text.as_bytes())).into_bytes();
         let strange = with_hash("{\"saved\":1,\"addresses\":[]}");
         for bad in [&good[..good.len() - 1], &good[..20], &turned, &strange, &with_hash("")] {
             fs::write(&path, bad).unwrap();

@@ -66,10 +66,7 @@ fn log_surge(surge: &Surge) {
         Stage::Ended => info!(of, name, now, usual, seconds, "a surge has ended"),
         Stage::Accepted => warn!(
             of,
-            name,
-            now,
-            seconds,
-            "a surge has lasted for three days: what is usual is learned afresh"
+            name, now, seconds, "a surge has lasted for three days: what is usual is learned afresh"
         ),
         Stage::Lasts => {}
     }

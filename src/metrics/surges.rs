@@ -75,8 +75,12 @@ mod tests {
         metrics.surged(&surge(iceland(), Stage::Lasts, 34.0));
         assert!(has("riskgate_surge{country=\"IS\"} 34") && has("riskgate_route_surge{route=\"search\"} 3"));
         metrics.surged(&surge(iceland(), Stage::Ended, 1.0));
-        assert!(!metrics.text(0).contains("riskgate_surge{") && metrics.text(0).contains("riskgate_route_surge{"));
-        assert!(has("riskgate_surges_total{of=\"country\"} 1") && has("riskgate_surges_total{of=\"route\"} 1"));
+        assert!(
+            !metrics.text(0).contains("riskgate_surge{") && metrics.text(0).contains("riskgate_route_surge{")
+        );
+        assert!(
+            has("riskgate_surges_total{of=\"country\"} 1") && has("riskgate_surges_total{of=\"route\"} 1")
+        );
         metrics.surged(&surge(Source::Route("search".into()), Stage::Accepted, 1.0));
         assert!(!metrics.text(0).contains("riskgate_route_surge{"));
     }

@@ -93,7 +93,9 @@ mod tests {
         assert_eq!(traffic.route(RouteKey::named("unheard"), at(3_615.0)), Pulse::NONE);
         let ended = run(&traffic, 3_615, 180, 5);
         assert_eq!(ended.len(), 2);
-        assert!(ended.iter().all(|surge| surge.stage == Stage::Ended && surge.lasted >= Duration::from_secs(60)));
+        assert!(
+            ended.iter().all(|surge| surge.stage == Stage::Ended && surge.lasted >= Duration::from_secs(60))
+        );
         assert_eq!(traffic.surges(at(3_795.0)), []);
     }
 

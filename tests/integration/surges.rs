@@ -40,7 +40,9 @@ fn aged() -> Files {
 /// What is usual for the quiet country, as the admin API tells it, once a request from there was counted.
 fn usual(gate: &Running) -> f64 {
     let asked = Request::get("/api/traffic");
-    let row = |told: Value| told["countries"].as_array().unwrap().iter().find(|row| row["country"] == "KP").cloned();
+    let row = |told: Value| {
+        told["countries"].as_array().unwrap().iter().find(|row| row["country"] == "KP").cloned()
+    };
     assert_eq!(gate.send(&from(QUIET, "/")).status, 200);
     eventually("a request to be counted", || row(json(&gate.ask(&asked))))["usual"].as_f64().unwrap()
 }

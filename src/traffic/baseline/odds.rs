@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn it_has_bounds_whatever_is_counted() {
         for mean in [10.0, 1e3, 1e10] {
-            let said: Vec<f64> = [0, 9, 11, 100, 10_000, u64::MAX].map(|count| anomaly(count, mean, 16.0)).into();
+            let said: Vec<f64> =
+                [0, 9, 11, 100, 10_000, u64::MAX].map(|count| anomaly(count, mean, 16.0)).into();
             assert!(said.iter().all(|a| (0.0..=MOST).contains(a)), "{mean} {said:?}");
             assert!(said.is_sorted());
         }

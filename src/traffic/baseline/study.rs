@@ -58,7 +58,15 @@ pub(in crate::traffic) enum Turn {
 impl Study {
     pub(super) fn new() -> Self {
         let state = State::Calm;
-        Self { week: Week::new(), expected: None, before: 0, minute: [0; MINUTE], settled: 0.0, anomaly: 0.0, state }
+        Self {
+            week: Week::new(),
+            expected: None,
+            before: 0,
+            minute: [0; MINUTE],
+            settled: 0.0,
+            anomaly: 0.0,
+            state,
+        }
     }
 
     pub(super) fn week(&self) -> &Week {

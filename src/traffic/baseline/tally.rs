@@ -69,7 +69,8 @@ impl Tally {
         while aside.get(1).is_some_and(|(second, _)| since(*second) >= SPAN) || aside.len() == ASIDE {
             outdated = aside.pop_front();
         }
-        let mut totals = outdated.map_or_else(|| vec![0; self.len()].into_boxed_slice(), |(_, totals)| totals);
+        let mut totals =
+            outdated.map_or_else(|| vec![0; self.len()].into_boxed_slice(), |(_, totals)| totals);
         totals.iter_mut().enumerate().for_each(|(index, kept)| *kept = self.total(index));
         aside.push_back((now, totals));
         if let Some((since, totals)) = aside.front() {

@@ -296,7 +296,10 @@ fn a_surge_shows_in_the_pulse_of_who_surges_only() {
     let mut watch = Watch::new();
     watch.run(7_200.0, 0.25, 1);
     let pulse = watch.pulse();
-    assert!((pulse.usual - 4.0).abs() < 0.1 && (pulse.surge - 1.0).abs() < 0.1 && pulse.anomaly < 1.0, "{pulse:?}");
+    assert!(
+        (pulse.usual - 4.0).abs() < 0.1 && (pulse.surge - 1.0).abs() < 0.1 && pulse.anomaly < 1.0,
+        "{pulse:?}"
+    );
     assert_eq!(watch.run(15.0, 0.25, 25), 1);
     let pulse = watch.pulse();
     assert!((pulse.rate - 100.0).abs() < 1.0 && pulse.surge > 18.0 && pulse.anomaly >= 8.0, "{pulse:?}");

@@ -254,7 +254,8 @@ mod tests {
         let week = steady(3.0, 2 * WEEK);
         let recalled = Week::recall(&week.kept(), 0).unwrap();
         assert_eq!(recalled.expected(at(0)), week.expected(at(0)));
-        let (short, long) = (Week::recall(&week.kept(), WEEK).unwrap(), Week::recall(&week.kept(), 52 * WEEK).unwrap());
+        let (short, long) =
+            (Week::recall(&week.kept(), WEEK).unwrap(), Week::recall(&week.kept(), 52 * WEEK).unwrap());
         assert!((rate(&short, 0) - 3.0).abs() < 1e-3);
         assert_eq!(long.expected(at(0)), None, "a year ago is long ago");
     }
