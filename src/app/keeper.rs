@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -66,16 +66,14 @@ impl Keeper {
         }
     }
 
-    /// Writes it now and then, for ever.
+    /// Writes it at once, so that one knows early if that fails, and now and then, for ever.
     pub(super) async fn keep(self: Arc<Self>) {
-        let mut ticks = interval_at(Instant::now() + EVERY, EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
             let keeper = Arc::clone(&self);
             if tokio::task::spawn_blocking(move || keeper.save()).await.is_err() {
                 warn!("what is usual is not kept: writing it has panicked");
             }
+            sleep(EVERY).await;
         }
     }
 }

@@ -26,7 +26,7 @@ fn weeks() -> Memory {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
     let quiet = json!({"recent": 0.2, "recent_seen": 1_440, "rates": vec![0.2; 168]});
     let family = |weeks: Value| json!({"watched": vec![1_440; 168], "weeks": weeks});
-    let (countries, routes) = (family(json!({ "KP": quiet })), family(json!({ "*/": quiet })));
+    let (countries, routes) = (family(json!({ "KP": quiet })), family(json!({ "default": quiet })));
     serde_json::from_value(json!({"saved": now, "countries": countries, "routes": routes})).unwrap()
 }
 
@@ -74,9 +74,9 @@ fn a_flood_is_told_to_scripts_in_metrics_and_by_the_admin_api() {
     let who = |index: usize| (surges[index]["per"].as_str().unwrap(), surges[index]["key"].as_str().unwrap());
     let mut both = [who(0), who(1)];
     both.sort_unstable();
-    assert_eq!(both, [("country", "KP"), ("route", "*/")]);
+    assert_eq!(both, [("country", "KP"), ("route", "default")]);
     let metrics = gate.metrics();
-    for line in ["riskgate_surge{country=\"KP\"} ", "riskgate_route_surge{route=\"*/\"} "] {
+    for line in ["riskgate_surge{country=\"KP\"} ", "riskgate_route_surge{route=\"default\"} "] {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
     assert!(metrics.contains("riskgate_surges_total{of=\"country\"} 1\n"), "it is counted once");
@@ -113,37 +113,49 @@ fn a_gate_serves_whatever_its_state_file_is() {
     }
 }
 
-#[test]
-fn a_gate_serves_where_it_cannot_write_its_state() {
+/// A gate whose state would have to lie below a file, which stops root as well.
+fn nowhere() -> Files {
     let files = gate().write();
-    // A file where a folder would have to be, which stops root as well.
     files.write("occupied", "");
     let config = fs::read_to_string(files.config()).unwrap();
     files.write("riskgate.toml", config.replace("/traffic.state", "/occupied/traffic.state"));
-    let gate = Running::start(files).unwrap();
+    files
+}
+
+#[test]
+fn a_gate_serves_where_it_cannot_write_its_state() {
+    let gate = Running::start(nowhere()).unwrap();
     assert_eq!(gate.send(&from(QUIET, "/")).status, 200);
     assert_eq!(fs::read(gate.stop().path("occupied")).unwrap(), b"");
 }
 
+/// What a gate of these files says on its standard error, as soon as that has these words.
+fn warning(files: &Files, words: &str) -> String {
+    let said = files.path("stderr");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_riskgate"))
+        .env("RISKGATE_CONFIG", files.config())
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::null())
+        .stderr(File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    let text = eventually("a warning", || {
+        let text = fs::read_to_string(&said).unwrap();
+        text.contains(words).then_some(text)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    text
+}
+
 #[test]
-fn a_state_file_that_cannot_be_used_is_a_warning_that_says_what_to_do() {
+fn a_state_file_that_cannot_be_used_is_a_warning_that_names_it() {
     for (content, words, _) in useless(&aged()) {
         let files = aged();
         files.write("traffic.state", &content);
-        let said = files.path("stderr");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_riskgate"))
-            .env("RISKGATE_CONFIG", files.config())
-            .env_remove("RUST_LOG")
-            .stdout(Stdio::null())
-            .stderr(File::create(&said).unwrap())
-            .spawn()
-            .unwrap();
-        let text = eventually("a warning", || {
-            let text = fs::read_to_string(&said).unwrap();
-            text.contains("learned afresh").then_some(text)
-        });
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(text.contains(words) && text.contains("traffic.state"), "{words} in {text}");
+        let text = warning(&files, "learned afresh");
+        assert!(text.contains(words) && text.contains("/traffic.state"), "{words} in {text}");
     }
+    let text = warning(&nowhere(), "what is usual is not kept");
+    assert!(text.contains("/occupied/traffic.state"), "{text}");
 }

@@ -151,7 +151,7 @@ impl Week {
         }
         let seen = watched(&kept.seen, age)?;
         let faded = (-(age as f64) / 3_600_000.0).exp2() * f64::from(kept.recent_seen);
-        Ok(Self { rates, seen, recent: kept.recent, recent_seen: faded as u16 })
+        Ok(Self { rates, seen, recent: kept.recent, recent_seen: faded.round() as u16 })
     }
 
     fn hour(&self, hour: usize) -> (f64, u16) {
@@ -164,7 +164,7 @@ impl Week {
 pub(super) fn watched(seen: &[u16], age: u64) -> Result<[u16; HOURS], MemoryError> {
     let left = (-(age as f64) / FADES_MILLIS).exp2();
     let mut seen: [u16; HOURS] = seen.try_into().map_err(|_| MemoryError::Hours)?;
-    seen.iter_mut().for_each(|seen| *seen = (f64::from((*seen).min(REMEMBERED)) * left) as u16);
+    seen.iter_mut().for_each(|seen| *seen = (f64::from((*seen).min(REMEMBERED)) * left).round() as u16);
     Ok(seen)
 }
 
