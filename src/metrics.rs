@@ -4,6 +4,8 @@
 //! and upstreams are names that an operator wrote. Nothing that a client sends becomes a label. On the path of a
 //! request no label is looked up in the registry: handles are resolved when a policy is published.
 
+mod surges;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::decision::{Evaluation, Level, Mode, Outcome, Reason};
 use crate::facts::place::CountryCode;
 use crate::facts::time::Wall;
 use crate::snapshot::{Generation, Snapshot};
+use crate::traffic::Surge;
 
 /// All metrics of one gate.
 pub struct Metrics {
@@ -36,6 +39,7 @@ pub struct Metrics {
     request: Histogram,
     upstream_errors: IntCounterVec,
     dropped: IntCounter,
+    surges: surges::Surges,
 }
 
 /// Handles of what the policy in use can say.
@@ -83,6 +87,7 @@ impl Metrics {
             )?,
             upstream_errors: vec("riskgate_upstream_errors_total", "Failures of upstreams.", &["upstream"])?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
+            surges: surges::Surges::new()?,
         };
         for collector in metrics.collectors() {
             metrics.registry.register(collector)?;
@@ -170,14 +175,19 @@ impl Metrics {
         self.last_reload.set(at.as_millis() as f64 / 1e3);
     }
 
+    /// Takes notice of a surge that began, lasts or ended.
+    pub fn surged(&self, surge: &Surge) {
+        self.surges.told(surge);
+    }
+
     /// All metrics as text. `dropped` is how many records were lost so far.
     pub fn text(&self, dropped: u64) -> String {
         self.dropped.inc_by(dropped.saturating_sub(self.dropped.get()));
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 10] {
-        [
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        let own: [Box<dyn Collector>; 10] = [
             Box::new(self.decisions.clone()),
             Box::new(self.reasons.clone()),
             Box::new(self.script_errors.clone()),
@@ -188,7 +198,8 @@ impl Metrics {
             Box::new(self.request.clone()),
             Box::new(self.upstream_errors.clone()),
             Box::new(self.dropped.clone()),
-        ]
+        ];
+        own.into_iter().chain(self.surges.collectors()).collect()
     }
 }
 

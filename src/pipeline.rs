@@ -12,7 +12,7 @@ use crate::facts::time::Now;
 use crate::rules::Policy;
 use crate::signals::{Facts, Readings, RequestContext, Response, Secrets};
 use crate::snapshot::Snapshot;
-use crate::traffic::{Check, Claim, RouteKey, Subject, Traffic};
+use crate::traffic::{Check, Claim, Pulse, RouteKey, Subject, Traffic};
 
 /// A request before it is judged.
 pub struct Enquiry<'a> {
@@ -182,16 +182,12 @@ impl Readings for Located<'_> {
         self.traffic.client_rate(&self.subject.client, self.enquiry.now.tick)
     }
 
-    fn country_rate(&self) -> f64 {
-        self.traffic.country_rate(self.subject.country, self.enquiry.now.tick)
+    fn country(&self) -> Pulse {
+        self.traffic.country(self.subject.country, self.enquiry.now.tick)
     }
 
-    fn country_usual(&self) -> f64 {
-        self.traffic.country_usual(self.subject.country, self.enquiry.now.tick)
-    }
-
-    fn country_surge(&self) -> f64 {
-        self.traffic.country_surge(self.subject.country, self.enquiry.now.tick)
+    fn route(&self) -> Pulse {
+        self.traffic.route(self.subject.route, self.enquiry.now.tick)
     }
 
     fn country_weight(&self) -> i64 {
@@ -218,16 +214,12 @@ impl Readings for Nothing {
         0.0
     }
 
-    fn country_rate(&self) -> f64 {
-        0.0
+    fn country(&self) -> Pulse {
+        Pulse::NONE
     }
 
-    fn country_usual(&self) -> f64 {
-        0.0
-    }
-
-    fn country_surge(&self) -> f64 {
-        0.0
+    fn route(&self) -> Pulse {
+        Pulse::NONE
     }
 
     fn country_weight(&self) -> i64 {

@@ -1,8 +1,9 @@
 //! `[traffic]`: how much memory and how long a memory the counting of requests has.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kinds::{Number, Period};
+use super::kinds::{FilePath, Flag, Number, Period};
 use super::reader::{Fallback, Key, Layout, Section};
 
 /// How requests are counted.
@@ -16,6 +17,10 @@ pub struct Traffic {
     pub window: Duration,
     /// Places of each declared counter.
     pub counter_slots: usize,
+    /// Whether what is usual is kept over a restart.
+    pub remember: bool,
+    /// The file that it is kept in.
+    pub state: PathBuf,
 }
 
 pub(super) const LAYOUT: Layout = Layout {
@@ -23,8 +28,9 @@ pub(super) const LAYOUT: Layout = Layout {
     heading: "[traffic]",
     doc: "How requests are counted. Clients share slots: more slots cost memory (8 bytes each, times `hashes`, \
           times three generations) and let fewer clients be taken for each other. Countries are exact. The \
-          rates that scripts read are always those of the last 10 s.",
-    keys: &[&WINDOW, &HASHES, &SLOTS, &COUNTER_SLOTS],
+          rates that scripts read are always those of the last 10 s. What is usual for each country and route, at each hour \
+          of the week, is kept over a restart.",
+    keys: &[&WINDOW, &HASHES, &SLOTS, &COUNTER_SLOTS, &REMEMBER, &STATE],
     reserved: &[],
 };
 
@@ -57,9 +63,36 @@ const COUNTER_SLOTS: Key<Number<usize>> = Key {
           events are forgotten.",
 };
 
+const REMEMBER: Key<Flag> = Key {
+    name: "remember",
+    kind: Flag,
+    fallback: Fallback::Is("true"),
+    doc: "Whether what is usual is kept over a restart. Otherwise it is learned afresh each time.",
+};
+
+const STATE: Key<FilePath> = Key {
+    name: "state",
+    kind: FilePath,
+    fallback: Fallback::Is("\"data/traffic.state\""),
+    doc: "The file that it is kept in, by one gate only. Rates of countries and routes; no address is in it.",
+};
+
 /// Reads `[traffic]`.
 pub(super) fn read(section: &Section<'_>) -> Option<Traffic> {
     let (window, hashes) = (section.read(&WINDOW), section.read(&HASHES));
     let (slots, counter_slots) = (section.read(&SLOTS), section.read(&COUNTER_SLOTS));
-    Some(Traffic { window: window?, hashes: hashes?, slots: slots?, counter_slots: counter_slots? })
+    let (remember, state) = (section.read(&REMEMBER), section.read(&STATE));
+    let traffic = Traffic {
+        window: window?,
+        hashes: hashes?,
+        slots: slots?,
+        counter_slots: counter_slots?,
+        remember: remember?,
+        state: state?,
+    };
+    if traffic.state.file_name().is_none() {
+        section.complain(&STATE, "`state` names a folder", "name a file in it, such as `data/traffic.state`");
+        return None;
+    }
+    Some(traffic)
 }

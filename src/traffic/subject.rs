@@ -50,7 +50,7 @@ impl Subject {
 }
 
 /// A configured route's identity, the same after every reload that keeps its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct RouteKey(u64);
 
 /// What a sketch hashes: the identity of one bucket, in a fixed size.

@@ -43,13 +43,6 @@ pub(super) struct Glance<'a> {
     key: Key,
 }
 
-/// The last interval that is over.
-pub(super) struct Completed<'a> {
-    /// The number of the interval that runs now.
-    pub(super) epoch: u64,
-    generation: &'a Estimator,
-}
-
 impl Window {
     /// A window for any number of keys, counted about right in fixed memory.
     pub(super) fn of_keys(interval: Interval, shape: Shape, now: Tick) -> Self {
@@ -68,11 +61,6 @@ impl Window {
         let epoch = now.as_nanos() / interval.nanos();
         let phase = AtomicU64::new(Phase::starting(epoch).encode());
         Self { interval, phase, generations, rotating: Mutex::new(()), bytes }
-    }
-
-    /// The interval that it slides over.
-    pub(super) fn interval(&self) -> Interval {
-        self.interval
     }
 
     /// Bytes of counters, however many keys there are.
@@ -117,12 +105,6 @@ impl Window {
                 return;
             }
         }
-    }
-
-    /// The last interval that is over.
-    pub(super) fn completed(&self) -> Completed<'_> {
-        let phase = self.phase();
-        Completed { epoch: phase.epoch, generation: self.roles(phase).previous }
     }
 
     /// The phase to use at `now` and the nanoseconds that remain of it, at most one interval.
@@ -188,13 +170,6 @@ impl Glance<'_> {
     /// Uncounts what was taken, in the generation in which it was counted.
     pub(super) fn give_back(&self) {
         self.generation.incr(self.key, -1);
-    }
-}
-
-impl Completed<'_> {
-    /// How often this key was counted in it.
-    pub(super) fn count(&self, key: Key) -> u64 {
-        whole(self.generation.get(key))
     }
 }
 

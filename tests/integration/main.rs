@@ -27,6 +27,7 @@ mod reload;
 mod short_way;
 mod stopping;
 mod support;
+mod surges;
 mod top;
 mod traffic;
 
