@@ -17,7 +17,7 @@ use super::upstream::Turn;
 use crate::decision::{Evaluation, Outcome};
 use crate::facts::forwarded::Tell;
 use crate::facts::request::RequestHead;
-use crate::facts::time::Now;
+use crate::facts::time::{Now, Tick};
 use crate::pipeline::{Judgement, Located};
 use crate::record::DecisionRecord;
 use crate::routes::Route;
@@ -170,14 +170,14 @@ impl Judged {
     }
 
     /// Notes the moment of the decision.
-    pub(super) fn decided(mut self, now: Now) -> Self {
+    pub(super) fn decided(mut self, now: Tick) -> Self {
         self.judge = self.since(now);
         self
     }
 
     /// Gives back its places among the requests in flight, now that it has ended in order.
-    pub(super) fn release(&mut self, now: Now) {
-        std::mem::replace(&mut self.held, Held::nothing()).end(now.tick);
+    pub(super) fn release(&mut self, now: Tick) {
+        std::mem::replace(&mut self.held, Held::nothing()).end(now);
     }
 
     /// Notes that the origin has answered.
@@ -190,9 +190,14 @@ impl Judged {
         self.from_origin
     }
 
+    /// When the head was parsed.
+    pub(super) fn arrived(&self) -> Tick {
+        self.arrived.tick
+    }
+
     /// Time since the head was parsed.
-    pub(super) fn since(&self, now: Now) -> Duration {
-        now.tick.elapsed().saturating_sub(self.arrived.tick.elapsed())
+    pub(super) fn since(&self, now: Tick) -> Duration {
+        now.elapsed().saturating_sub(self.arrived.tick.elapsed())
     }
 
     /// The upstream that the request was let through to, if it was.
@@ -242,7 +247,7 @@ impl Judged {
         status: u16,
         failure: Option<Failure>,
         observed: &'a Evaluation,
-        now: Now,
+        ended: Tick,
     ) -> DecisionRecord<'a> {
         let (limit, unserved) = match &self.sentence {
             Some(Sentence::Throttled { limit, .. } | Sentence::Crowded { limit, .. }) => {
@@ -270,8 +275,8 @@ impl Judged {
             limit,
             fault: unserved.or_else(|| failure.map(Failure::as_str)),
             judge: self.judge,
-            total: self.since(now),
-            ended: now.tick,
+            total: self.since(ended),
+            ended,
         }
     }
 }

@@ -31,6 +31,7 @@ use tracing::debug;
 use crate::clock::Clock;
 use crate::decision::Evaluation;
 use crate::facts::request::{RequestHead, Scheme};
+use crate::facts::time::Tick;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Enquiry, Observation};
 use crate::record::Recorder;
@@ -117,7 +118,7 @@ impl ProxyHttp for Gate {
 
         let seen = Seen::of(&located, &context);
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
-        let mut judged = judged.decided(self.clock.now());
+        let mut judged = judged.decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, &self.traffic).await;
         self.scoreboard.count(&judged.event());
         exchange.keep(judged);
@@ -191,7 +192,7 @@ impl ProxyHttp for Gate {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
         let Some(mut judged) = exchange.finish() else { return };
-        let (now, failure) = (self.clock.now(), error.map(Failure::of));
+        let (now, failure) = (self.clock.tick(), error.map(Failure::of));
         judged.release(now);
         if let (Some(failure), Some(upstream)) = (failure, judged.upstream())
             && failure.is_upstream()
@@ -260,14 +261,14 @@ impl Gate {
         head: &RequestHead<'_>,
         judged: &Judged,
         failure: Option<Failure>,
-        now: crate::facts::time::Now,
+        ended: Tick,
     ) -> Evaluation {
         let Some(context) = &judged.seen.observers else { return Evaluation::default() };
         let sent = session.response_written();
         let response = Response {
             status: exchange::status(session, failure),
             size: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
-            seconds: judged.since(now).as_secs_f64(),
+            seconds: judged.since(ended).as_secs_f64(),
             from_origin: judged.was_answered_by_origin(),
             headers: sent.map(|sent| &sent.headers),
         };
@@ -275,7 +276,7 @@ impl Gate {
             head,
             client: &judged.caller.client,
             response: &response,
-            now,
+            now: self.clock.now(),
             secrets: &judged.caller.secrets,
         };
         pipeline::observe(&judged.snapshot, &judged.seen.subject, context, &observation)

@@ -15,7 +15,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, Result};
 
 use super::Gate;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Judged};
 use super::server::MAX_TRIES;
 use super::upstream::Server;
 use crate::facts::time::Tick;
@@ -93,10 +93,11 @@ impl Gate {
     }
 
     async fn relay_once(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+        let arrived = exchange.judged().map(Judged::arrived).unwrap_or_default();
         let Some(server) = self.server(exchange) else {
             return Error::e_explain(ErrorType::InternalError, "a request without a permit");
         };
-        let (mut origin, reused) = match self.relay.connect(server, self.clock.tick()).await {
+        let (mut origin, reused) = match self.relay.connect(server, arrived).await {
             Ok(connected) => connected,
             Err(error) => return Err(self.fail_to_connect(session, &server.peer, exchange, error.into_up())),
         };
