@@ -349,6 +349,7 @@ fn load(text: String) -> Policy {
         vocabulary: &Vocabulary::standard(),
         lists: &[],
         counters: &[],
+        caps: &[],
         observe_only: &[],
         always: &[],
         bounds: Bounds { operations: 100_000_000, ..Bounds::default() },

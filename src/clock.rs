@@ -20,6 +20,11 @@ impl Clock {
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = Wall::from_millis(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
-        Now { wall, tick: Tick::from_elapsed(self.started.elapsed()) }
+        Now { wall, tick: self.tick() }
+    }
+
+    /// The moment, for what only passes.
+    pub fn tick(&self) -> Tick {
+        Tick::from_elapsed(self.started.elapsed())
     }
 }

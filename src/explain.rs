@@ -13,10 +13,11 @@ use crate::decision::{
     Action, Decision, Demand, Evaluation, Level, Mode, Reason, RiskScore, RuleOutcome, Says, ScriptError,
     Spoken,
 };
-use crate::pipeline::Judgement;
+use crate::pipeline::{Judgement, claims};
 use crate::rules::RuleSet;
 use crate::signals::{RequestContext, Text, Value};
 use crate::snapshot::{Generation, Snapshot};
+use crate::traffic::{Claim, Most};
 
 /// A judgement, laid open.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +32,9 @@ pub struct Explanation {
     pub action: Action,
     /// The limits that the request must pass.
     pub limits: Vec<LimitSay>,
+    /// The limits of requests in flight that must have a place for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub concurrency: Vec<PlaceSay>,
     /// Every reason that counted or was observed.
     pub reasons: Vec<Reason>,
     /// What the origin is told.
@@ -77,6 +81,17 @@ pub struct LimitSay {
     pub rate: f64,
 }
 
+/// A limit of requests in flight that must have a place for a request.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlaceSay {
+    /// Which limit.
+    pub name: String,
+    /// Whose requests share it.
+    pub per: &'static str,
+    /// How many at once.
+    pub most: Most,
+}
+
 impl Explanation {
     /// Lays a judgement open.
     pub fn new(snapshot: &Snapshot, context: &RequestContext<'_>, judgement: &Judgement) -> Self {
@@ -86,12 +101,18 @@ impl Explanation {
             per: demand.per.as_str(),
             rate: demand.rate.per_second(),
         };
+        let place = |claim: &Claim<'_>| PlaceSay {
+            name: claim.cap.spec().name.clone(),
+            per: claim.cap.spec().per.as_str(),
+            most: claim.most,
+        };
         Self {
             generation: snapshot.generation(),
             score: decision.score(),
             level: decision.level(),
             action: decision.action(),
             limits: decision.demands().iter().map(limit).collect(),
+            concurrency: claims(snapshot, decision).unwrap_or_default().iter().map(place).collect(),
             reasons: decision.reasons().to_vec(),
             tags: decision.tags().iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             counts: decision.counts().iter().map(ToString::to_string).collect(),
@@ -167,6 +188,7 @@ impl<'a> Changes<'a> {
             Say::Add { points, .. } => *points,
             Say::Allow { .. }
             | Say::Throttle { .. }
+            | Say::Concurrency { .. }
             | Say::Block { .. }
             | Say::Tag { .. }
             | Say::Count { .. } => 0,
@@ -206,6 +228,7 @@ impl<'a> Changes<'a> {
                 Say::Allow { .. } => ", and the scripts after it are asked",
                 Say::Add { .. }
                 | Say::Throttle { .. }
+                | Say::Concurrency { .. }
                 | Say::Block { .. }
                 | Say::Tag { .. }
                 | Say::Count { .. } => "",
@@ -255,14 +278,15 @@ fn reason_of(say: &Say) -> Option<&Text> {
         Say::Add { reason, .. }
         | Say::Allow { reason }
         | Say::Throttle { reason, .. }
-        | Say::Block { reason } => Some(reason),
+        | Say::Block { reason }
+        | Say::Concurrency { limit: reason } => Some(reason),
         Say::Tag { .. } | Say::Count { .. } => None,
     }
 }
 
 /// What makes two decisions the same to a client.
-fn wanted(decision: &Decision) -> (Level, Action, &[Demand]) {
-    (decision.level(), decision.action(), decision.demands())
+fn wanted(decision: &Decision) -> (Level, Action, &[Demand], &[Text]) {
+    (decision.level(), decision.action(), decision.demands(), decision.caps())
 }
 
 /// `score 45, level medium: throttle, 5/s per client and 3/s per country`.
@@ -270,7 +294,8 @@ fn verdict(decision: &Decision) -> String {
     let (score, level, action) = (decision.score(), decision.level().as_str(), decision.action().as_str());
     let limits = decision.demands().iter();
     let limits = limits.map(|demand| format!("{}/s per {}", demand.rate.per_second(), demand.per.as_str()));
-    let limits = limits.collect::<Vec<_>>().join(" and ");
+    let places = decision.caps().iter().map(|name| format!("a place under `{name}`"));
+    let limits = limits.chain(places).collect::<Vec<_>>().join(" and ");
     let comma = if limits.is_empty() { "" } else { ", " };
     format!("score {score}, level {level}: {action}{comma}{limits}")
 }

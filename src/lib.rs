@@ -35,7 +35,7 @@
 //! | floor | modules | may use |
 //! |---|---|---|
 //! | 6 assembly | [`config`] [`cli`] [`app`] | anything |
-//! | 5 edge: all IO | [`clock`] [`metrics`] [`record`] [`reload`] [`proxy`] [`admin`] [`scoreboard`] [`workers`] | pingora, tokio, notify |
+//! | 5 edge: all IO | [`clock`] [`metrics`] [`record`] [`reload`] [`proxy`] [`admin`] [`scoreboard`] [`state`] [`workers`] | pingora, tokio, notify |
 //! | 4 brain | [`snapshot`] [`pipeline`] [`cases`] [`explain`] | |
 //! | 3 judgement | [`decision`] [`rules`] (sole owner of the scripting engine) | rhai |
 //! | 2 vocabulary | [`signals`] (what scripts read) [`actions`] (what scripts say) | rhai's string type |
@@ -98,6 +98,7 @@ pub mod proxy;
 pub mod record;
 pub mod reload;
 pub mod scoreboard;
+pub mod state;
 pub mod workers;
 
 // Floor 6, assembly: makes everything and joins it.

@@ -4,6 +4,8 @@
 //! and upstreams are names that an operator wrote. Nothing that a client sends becomes a label. On the path of a
 //! request no label is looked up in the registry: handles are resolved when a policy is published.
 
+mod surges;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,7 +22,7 @@ use crate::decision::{Evaluation, Level, Mode, Outcome, Reason};
 use crate::facts::place::CountryCode;
 use crate::facts::time::Wall;
 use crate::snapshot::{Generation, Snapshot};
-use crate::traffic::{Crowded, Per, Whose};
+use crate::traffic::{Crowded, Per, Surge, Whose};
 
 /// All metrics of one gate.
 pub struct Metrics {
@@ -42,6 +44,7 @@ pub struct Metrics {
     request: Histogram,
     upstream_errors: IntCounterVec,
     dropped: IntCounter,
+    surges: surges::Surges,
 }
 
 /// Handles of what the policy in use can say.
@@ -102,6 +105,7 @@ impl Metrics {
             )?,
             upstream_errors: vec("riskgate_upstream_errors_total", "Failures of upstreams.", &["upstream"])?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
+            surges: surges::Surges::new()?,
         };
         for collector in metrics.collectors() {
             metrics.registry.register(collector)?;
@@ -215,14 +219,19 @@ impl Metrics {
         self.last_reload.set(at.as_millis() as f64 / 1e3);
     }
 
+    /// Takes notice of a surge that began, lasts or ended.
+    pub fn surged(&self, surge: &Surge) {
+        self.surges.told(surge);
+    }
+
     /// All metrics as text. `dropped` is how many records were lost so far.
     pub fn text(&self, dropped: u64) -> String {
         self.dropped.inc_by(dropped.saturating_sub(self.dropped.get()));
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 12] {
-        [
+    fn collectors(&self) -> Vec<Box<dyn Collector>> {
+        let own: [Box<dyn Collector>; 12] = [
             Box::new(self.decisions.clone()),
             Box::new(self.throttled.clone()),
             Box::new(self.fair_share.clone()),
@@ -235,7 +244,8 @@ impl Metrics {
             Box::new(self.request.clone()),
             Box::new(self.upstream_errors.clone()),
             Box::new(self.dropped.clone()),
-        ]
+        ];
+        own.into_iter().chain(self.surges.collectors()).collect()
     }
 }
 
@@ -321,6 +331,7 @@ mod tests {
             vocabulary: &Vocabulary::standard(),
             lists: &[],
             counters: &[],
+            caps: &[],
             observe_only: &[],
             always: &[],
             bounds: Bounds::default(),
@@ -334,6 +345,7 @@ mod tests {
             weights: HashMap::new(),
             limits: HashMap::default(),
             counters: Vec::new(),
+            caps: Vec::new(),
         })
     }
 

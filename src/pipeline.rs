@@ -12,7 +12,7 @@ use crate::facts::time::Now;
 use crate::rules::Policy;
 use crate::signals::{Facts, Readings, RequestContext, Response, Secrets};
 use crate::snapshot::Snapshot;
-use crate::traffic::{Check, RouteKey, Subject, Traffic, Weight};
+use crate::traffic::{Check, Claim, Pulse, RouteKey, Subject, Traffic, Weight};
 
 /// A request before it is judged.
 pub struct Enquiry<'a> {
@@ -106,6 +106,11 @@ pub fn plan<'s>(snapshot: &'s Snapshot, decision: &'s Decision) -> Plan<'s> {
     }
 }
 
+/// The places among the requests in flight that a decision demands. `None` cannot be, like a demand without a limit.
+pub fn claims<'s>(snapshot: &'s Snapshot, decision: &Decision) -> Option<Vec<Claim<'s>>> {
+    decision.caps().iter().map(|name| snapshot.claim(name)).collect()
+}
+
 /// Counts a judged request: once as offered, and once in each counter that scripts named, whatever becomes of it.
 pub fn count(snapshot: &Snapshot, subject: &Subject, decision: &Decision, traffic: &Traffic, now: Now) {
     traffic.offer(subject, now.tick);
@@ -177,16 +182,12 @@ impl Readings for Located<'_> {
         self.traffic.client_rate(&self.subject.client, self.enquiry.now.tick)
     }
 
-    fn country_rate(&self) -> f64 {
-        self.traffic.country_rate(self.subject.country, self.enquiry.now.tick)
+    fn country(&self) -> Pulse {
+        self.traffic.country(self.subject.country, self.enquiry.now.tick)
     }
 
-    fn country_usual(&self) -> f64 {
-        self.traffic.country_usual(self.subject.country, self.enquiry.now.tick)
-    }
-
-    fn country_surge(&self) -> f64 {
-        self.traffic.country_surge(self.subject.country, self.enquiry.now.tick)
+    fn route(&self) -> Pulse {
+        self.traffic.route(self.subject.route, self.enquiry.now.tick)
     }
 
     fn country_weight(&self) -> i64 {
@@ -213,16 +214,12 @@ impl Readings for Nothing {
         0.0
     }
 
-    fn country_rate(&self) -> f64 {
-        0.0
+    fn country(&self) -> Pulse {
+        Pulse::NONE
     }
 
-    fn country_usual(&self) -> f64 {
-        0.0
-    }
-
-    fn country_surge(&self) -> f64 {
-        0.0
+    fn route(&self) -> Pulse {
+        Pulse::NONE
     }
 
     fn country_weight(&self) -> i64 {

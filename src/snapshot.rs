@@ -17,7 +17,7 @@ use crate::geoip::Geo;
 use crate::ip_list::IpList;
 use crate::rules::Policy;
 use crate::signals::{Key, RequestContext, Root, Text, Value, Vocabulary};
-use crate::traffic::{Counter, Dimension, Limit, Per};
+use crate::traffic::{Cap, Claim, Counter, Dimension, Limit, Most, Per};
 
 /// The number of a snapshot; each published one has a higher number than the one before. 0 was never published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -51,6 +51,8 @@ pub struct Contents {
     pub limits: HashMap<(Text, Per), Arc<Limit>, foldhash::fast::FixedState>,
     /// Every declared counter.
     pub counters: Vec<Arc<Counter>>,
+    /// Every declared limit of requests in flight.
+    pub caps: Vec<(Arc<Cap>, Most)>,
 }
 
 /// An address list with its name.
@@ -149,6 +151,16 @@ impl Snapshot {
     /// The limits, for display.
     pub fn limits(&self) -> impl Iterator<Item = &Arc<Limit>> {
         self.contents.limits.values()
+    }
+
+    /// What a request that needs a place under the declared limit of that name has to claim.
+    pub fn claim(&self, name: &str) -> Option<Claim<'_>> {
+        self.claims().find(|claim| claim.cap.spec().name == name)
+    }
+
+    /// The declared limits of requests in flight.
+    pub fn claims(&self) -> impl Iterator<Item = Claim<'_>> {
+        self.contents.caps.iter().map(|(cap, most)| Claim { cap, most: *most })
     }
 
     /// The declared counter of that name.

@@ -7,6 +7,7 @@
 mod add;
 mod allow;
 mod block;
+mod concurrency;
 mod count;
 mod tag;
 mod throttle;
@@ -17,6 +18,7 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 
 use crate::signals::Text;
+pub use concurrency::reason_of as concurrency_reason;
 pub use throttle::{Per, Rate};
 
 /// One thing that a script said.
@@ -43,6 +45,11 @@ pub enum Say {
         per: Per,
         /// How many.
         rate: Rate,
+    },
+    /// Let only so many requests of this kind be in flight at once.
+    Concurrency {
+        /// A limit that `[concurrency]` declares.
+        limit: Text,
     },
     /// Refuse the request.
     Block {
@@ -96,6 +103,8 @@ pub enum Parameter {
     TagName,
     /// Any string, number or boolean.
     TagValue,
+    /// The name of a declared limit of requests in flight; a literal or constant.
+    Cap,
     /// The name of a declared counter.
     Counter,
     /// What a counter of distinct values tells apart: any string, number or boolean. May be left out.
@@ -127,7 +136,8 @@ pub struct Verb {
 }
 
 /// Every verb.
-pub const VERBS: &[Verb] = &[add::VERB, allow::VERB, throttle::VERB, block::VERB, tag::VERB, count::VERB];
+pub const VERBS: &[Verb] =
+    &[add::VERB, allow::VERB, throttle::VERB, concurrency::VERB, block::VERB, tag::VERB, count::VERB];
 
 /// Longest reason id or tag name in bytes.
 const MAX_NAME: usize = 64;
@@ -147,6 +157,7 @@ impl Say {
             Self::Add { points, .. } => Some(*points),
             Self::Allow { .. }
             | Self::Throttle { .. }
+            | Self::Concurrency { .. }
             | Self::Block { .. }
             | Self::Tag { .. }
             | Self::Count { .. } => None,
@@ -159,6 +170,7 @@ impl Say {
             Self::Add { .. } => add::VERB.name,
             Self::Allow { .. } => allow::VERB.name,
             Self::Throttle { .. } => throttle::VERB.name,
+            Self::Concurrency { .. } => concurrency::VERB.name,
             Self::Block { .. } => block::VERB.name,
             Self::Tag { .. } => tag::VERB.name,
             Self::Count { .. } => count::VERB.name,
@@ -176,6 +188,7 @@ impl fmt::Display for Say {
             Self::Throttle { reason, per, rate } => {
                 write!(f, "{verb}(\"{reason}\", \"{}\", {})", per.as_str(), rate.per_second())
             }
+            Self::Concurrency { limit } => write!(f, "{verb}(\"{limit}\")"),
             Self::Tag { name, value } => write!(f, "{verb}(\"{name}\", \"{value}\")"),
             Self::Count { counter, item: None } => write!(f, "{verb}(\"{counter}\")"),
             Self::Count { counter, item: Some(item) } => write!(f, "{verb}(\"{counter}\", \"{item}\")"),
@@ -206,6 +219,7 @@ impl Parameter {
             Self::Rate => "rate",
             Self::TagName => "name",
             Self::TagValue => "value",
+            Self::Cap => "limit",
             Self::Counter => "counter",
             Self::Item => "item",
         }
@@ -214,7 +228,7 @@ impl Parameter {
     /// Whether it must be known when the script is loaded.
     pub const fn is_literal(self) -> bool {
         match self {
-            Self::Reason | Self::Per | Self::TagName => true,
+            Self::Reason | Self::Per | Self::TagName | Self::Cap => true,
             Self::Points | Self::Rate | Self::TagValue | Self::Counter | Self::Item => false,
         }
     }
@@ -229,6 +243,7 @@ impl Parameter {
             | Self::Rate
             | Self::TagName
             | Self::TagValue
+            | Self::Cap
             | Self::Counter => false,
         }
     }
@@ -237,7 +252,9 @@ impl Parameter {
     pub const fn takes(self, kind: crate::signals::Kind) -> bool {
         use crate::signals::Kind;
         match self {
-            Self::Reason | Self::Per | Self::TagName | Self::Counter => matches!(kind, Kind::Text),
+            Self::Reason | Self::Per | Self::TagName | Self::Cap | Self::Counter => {
+                matches!(kind, Kind::Text)
+            }
             Self::Points | Self::Rate => matches!(kind, Kind::Int | Kind::Float),
             Self::TagValue | Self::Item => true,
         }
@@ -252,6 +269,7 @@ impl Parameter {
             Self::Rate => throttle::rate(given).map(drop),
             Self::TagName => tag::name(given).map(drop),
             Self::TagValue => tag::value(given).map(drop),
+            Self::Cap => concurrency::limit(given).map(drop),
             Self::Counter => counter(given).map(drop),
             Self::Item => count::item(given).map(drop),
         }

@@ -21,7 +21,9 @@ use crate::reload::{Build, Built};
 use crate::rules::{Declared, Policy, Script, Terms};
 use crate::signals::{Text, Vocabulary};
 use crate::snapshot::{Contents, NamedList, Snapshot, always};
-use crate::traffic::{CounterSpec, Interval, LimitSpec, Per, Rate, Traffic, TrafficError};
+use crate::traffic::{
+    Cap, CapSpec, CounterSpec, Interval, LimitSpec, Most, Per, Rate, Traffic, TrafficError,
+};
 
 /// Builds snapshots as the configuration says.
 pub struct Builder {
@@ -92,6 +94,7 @@ impl Builder {
         let contents = Contents {
             limits: limits.collect(),
             counters: self.traffic.counters(&self.counter_specs(), now),
+            caps: self.caps(),
             weights: self.config.countries.iter().map(|(code, country)| (*code, country.weight)).collect(),
             policy,
             geo,
@@ -134,6 +137,7 @@ impl Builder {
         let counters = self.config.counters.iter();
         let counters: Vec<Declared> =
             counters.map(|(name, counter)| Declared { name: name.clone(), kind: counter.kind }).collect();
+        let caps: Vec<String> = self.config.concurrency.keys().cloned().collect();
         let known = |name: &&crate::config::Written<String>| {
             scripts.iter().any(|script| crate::rules::name_of(&script.path) == name.value)
         };
@@ -145,6 +149,7 @@ impl Builder {
                 vocabulary: &self.vocabulary,
                 lists: &lists,
                 counters: &counters,
+                caps: &caps,
                 observe_only: &observe_only,
                 always: &always(&self.vocabulary, hard),
                 bounds: self.config.policy.bounds,
@@ -253,6 +258,13 @@ impl Builder {
         specs.sort_by(|a, b| (&a.name, a.per).cmp(&(&b.name, b.per)));
         specs.dedup();
         specs
+    }
+
+    fn caps(&self) -> Vec<(Arc<Cap>, Most)> {
+        let declared = &self.config.concurrency;
+        let specs = declared.iter().map(|(name, limit)| CapSpec { name: name.clone(), per: limit.per });
+        let caps = self.traffic.caps(&specs.collect::<Vec<_>>());
+        caps.into_iter().zip(declared.values().map(|limit| limit.most)).collect()
     }
 
     fn counter_specs(&self) -> Vec<CounterSpec> {

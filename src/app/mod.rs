@@ -5,6 +5,7 @@
 //! here: it only says which part is given to which.
 
 pub mod build;
+mod keeper;
 pub mod parts;
 mod services;
 
@@ -27,7 +28,10 @@ use crate::facts::problem::Problem;
 use crate::metrics::Metrics;
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::origin::EchoOrigin;
+use crate::proxy::pool::Pool;
+use crate::proxy::relay::Relay;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
+use crate::proxy::upstream::Upstream;
 use crate::proxy::{Gate, Identity, Patience};
 use crate::record::{Recorder, Running};
 use crate::reload::watch::{Pace, Watch};
@@ -37,6 +41,7 @@ use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
 use crate::workers;
 use build::Builder;
+use keeper::Keeper;
 use parts::{Parts, Upstreams};
 use services::{Housekeeping, Reloading, early_hangup};
 
@@ -81,6 +86,7 @@ pub struct Ready {
     grace: Duration,
     signals: Signals,
     records: Running,
+    keeper: Option<Arc<Keeper>>,
     /// Its private folder goes when this is dropped, after the server has stopped.
     origin: Option<EchoOrigin>,
 }
@@ -101,7 +107,8 @@ pub fn load(config_path: &Path, vocabulary: Vocabulary) -> Result<Loaded, Vec<Pr
     let settings = parts::traffic_settings(&config);
     let settings = settings.map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
     let entropy = parts::entropy().map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
-    let traffic = Arc::new(Traffic::new(settings, clock.now().tick).keyed(&entropy));
+    let routes = config.routes.iter().map(|route| route.name.as_str());
+    let traffic = Arc::new(Traffic::with_routes(settings, routes, clock.now().tick).keyed(&entropy));
     let secrets = Secrets::new(Arc::new(parts::secret_names(&config)), Arc::new(parts::described_keys()));
     let setting = Setting { truncation: config.privacy.truncation, secrets };
     let (path, shared) = (config_path.to_path_buf(), Arc::clone(&traffic));
@@ -121,6 +128,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let Parts { identity, upstreams, routes, listeners, admin, recorder, records } = parts;
     let Upstreams { list: upstreams, origin, service: echo } = upstreams;
 
+    let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
         listeners: listeners.iter().map(Listener::address).collect(),
@@ -132,6 +140,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         grace: config.server.grace_period,
         signals: manner.signals,
         records,
+        keeper: keeper.clone(),
         origin,
     };
     let scoreboard = scoreboard(&config, &live, clock);
@@ -139,15 +148,18 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     if let Some(listener) = admin {
         ready.add_admin(listener, shared.admin(&config, setting));
     }
-    ready.add_services(keep_up, shared.housekeeping(&config, &identity, manner));
+    let pools = upstreams.iter().flat_map(Upstream::pools).collect();
+    ready.add_services(keep_up, shared.housekeeping(&config, &identity, pools, keeper, manner));
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
     let Shared { traffic, metrics, scoreboard, recorder, drain, .. } = shared;
+    let relay = Relay::new(&ready.server.configuration);
     let gate = Gate {
         live,
         traffic,
         identity,
         routes,
         upstreams,
+        relay,
         recorder,
         metrics,
         scoreboard,
@@ -188,13 +200,23 @@ impl Shared {
         }
     }
 
-    fn housekeeping(&self, config: &Config, identity: &Arc<Identity>, manner: Manner) -> Housekeeping {
+    fn housekeeping(
+        &self,
+        config: &Config,
+        identity: &Arc<Identity>,
+        pools: Vec<Arc<Pool>>,
+        keeper: Option<Arc<Keeper>>,
+        manner: Manner,
+    ) -> Housekeeping {
         Housekeeping {
             clock: self.clock,
             traffic: Arc::clone(&self.traffic),
             scoreboard: Arc::clone(&self.scoreboard),
             identity: Arc::clone(identity),
+            metrics: Arc::clone(&self.metrics),
+            keeper,
             key_rotation: config.privacy.key_rotation,
+            pools,
             requests: self.requests.clone(),
             signals: manner.signals,
             early_hangup: early_hangup(manner.signals),
@@ -249,12 +271,15 @@ impl Ready {
         }
     }
 
-    /// Serves until told to stop; then requests end, and the last records are written. The error says what of the
-    /// log of decisions did not reach the disk.
+    /// Serves until told to stop; then requests end, and the last records and what is usual are written. The error
+    /// says what of the log of decisions did not reach the disk.
     pub fn run(self) -> Result<(), String> {
         let stop = Stop::new(self.drain, self.grace, self.signals);
         self.server.run(RunArgs { shutdown_signal: Box::new(stop) });
         drop(self.origin);
+        if let Some(keeper) = self.keeper {
+            keeper.save();
+        }
         self.records.close(FLUSH_TIME).map_err(|error| error.to_string())
     }
 }

@@ -9,24 +9,35 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::build::Builder;
+use super::keeper::Keeper;
 use super::parts::random_keys;
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::proxy::Identity;
 use crate::proxy::drain::Signals;
+use crate::proxy::pool::Pool;
 use crate::reload::{KeepUp, Requests};
 use crate::scoreboard::Scoreboard;
-use crate::traffic::Traffic;
+use crate::traffic::{Source, Stage, Surge, Traffic};
 
-/// Moves windows on, rotates keys, and listens for SIGHUP.
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Moves windows on, tells of surges, keeps what is usual, rotates keys, closes idle connections, and listens for
+/// SIGHUP.
 pub(super) struct Housekeeping {
     pub(super) clock: Clock,
     pub(super) traffic: Arc<Traffic>,
     pub(super) scoreboard: Arc<Scoreboard>,
     pub(super) identity: Arc<Identity>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Where what is usual is kept, if it is.
+    pub(super) keeper: Option<Arc<Keeper>>,
     pub(super) key_rotation: Duration,
+    pub(super) pools: Vec<Arc<Pool>>,
     pub(super) requests: Requests,
     pub(super) signals: Signals,
     /// Whether a SIGHUP came before [`Housekeeping`] could listen.
@@ -47,6 +58,26 @@ pub(super) fn early_hangup(signals: Signals) -> Arc<AtomicBool> {
     flag
 }
 
+/// The event of a surge that begins or ends.
+fn log_surge(surge: &Surge) {
+    let (of, name) = match &surge.source {
+        Source::Country(country) => ("country", country.as_str()),
+        Source::Route(route) => ("route", &**route),
+    };
+    let to_tenth = |number: f64| (number * 10.0).round() / 10.0;
+    let (now, usual) = (to_tenth(surge.pulse.rate), to_tenth(surge.pulse.usual));
+    let (anomaly, seconds) = (to_tenth(surge.pulse.anomaly), surge.lasted.as_secs());
+    match surge.stage {
+        Stage::Began => warn!(of, name, now, usual, anomaly, "a surge has begun"),
+        Stage::Ended => info!(of, name, now, usual, seconds, "a surge has ended"),
+        Stage::Accepted => warn!(
+            of,
+            name, now, seconds, "a surge has lasted for three days: what is usual is learned afresh"
+        ),
+        Stage::Lasts => {}
+    }
+}
+
 /// Keeps the snapshot up to date.
 pub(super) struct Reloading(Mutex<Option<KeepUp<Builder>>>);
 
@@ -62,8 +93,10 @@ impl BackgroundService for Housekeeping {
         tokio::select! {
             _ = shutdown.changed() => {}
             () = self.rotate_windows() => {}
+            () = self.keep_usual() => {}
             () = self.turn_scoreboard() => {}
             () = self.rotate_keys() => {}
+            () = self.sweep_connections() => {}
             () = self.hear_hangups() => {}
         }
     }
@@ -75,7 +108,19 @@ impl Housekeeping {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.traffic.rotate(self.clock.now().tick);
+            let now = self.clock.now();
+            self.traffic.rotate(now.tick);
+            for surge in self.traffic.learn(now) {
+                self.metrics.surged(&surge);
+                log_surge(&surge);
+            }
+        }
+    }
+
+    async fn keep_usual(&self) {
+        match &self.keeper {
+            Some(keeper) => Arc::clone(keeper).keep().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -98,6 +143,16 @@ impl Housekeeping {
                 Ok(keys) => self.identity.rotate(keys),
                 Err(error) => warn!("no random keys, the old ones stay in use: {error}"),
             }
+        }
+    }
+
+    /// A connection that a server has closed is noticed when it is needed, or here.
+    async fn sweep_connections(&self) {
+        let mut ticks = interval(SWEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.pools.iter().for_each(|pool| pool.sweep(self.clock.tick()));
         }
     }
 

@@ -14,6 +14,7 @@ use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::time::Wall;
 use crate::signals::{Facts, Readings, RequestContext, Response};
 use crate::snapshot::Snapshot;
+use crate::traffic::Pulse;
 
 /// A request as somebody describes it. What is left out is unknown, zero or absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -47,6 +48,16 @@ pub struct Described {
     pub country_usual: f64,
     /// The country's surge; 1 if left out.
     pub country_surge: Option<f64>,
+    /// The country's anomaly.
+    pub country_anomaly: f64,
+    /// Requests/s of the route.
+    pub route_rate: f64,
+    /// The route's usual requests/s.
+    pub route_usual: f64,
+    /// The route's surge; 1 if left out.
+    pub route_surge: Option<f64>,
+    /// The route's anomaly.
+    pub route_anomaly: f64,
     /// The country's points, instead of the configured ones.
     pub weight: Option<u8>,
     /// Events by counter.
@@ -153,6 +164,11 @@ impl Described {
             country_rate: nonzero(self.country_rate, defaults.country_rate),
             country_usual: nonzero(self.country_usual, defaults.country_usual),
             country_surge: self.country_surge.or(defaults.country_surge),
+            country_anomaly: nonzero(self.country_anomaly, defaults.country_anomaly),
+            route_rate: nonzero(self.route_rate, defaults.route_rate),
+            route_usual: nonzero(self.route_usual, defaults.route_usual),
+            route_surge: self.route_surge.or(defaults.route_surge),
+            route_anomaly: nonzero(self.route_anomaly, defaults.route_anomaly),
             weight: self.weight.or(defaults.weight),
             counts,
             listed: if self.listed.is_empty() { defaults.listed.clone() } else { self.listed },
@@ -231,16 +247,16 @@ impl Readings for Given<'_> {
         self.described.client_rate
     }
 
-    fn country_rate(&self) -> f64 {
-        self.described.country_rate
+    fn country(&self) -> Pulse {
+        let Described { country_rate, country_usual, country_surge, country_anomaly, .. } = *self.described;
+        let surge = country_surge.unwrap_or(1.0);
+        Pulse { rate: country_rate, usual: country_usual, surge, anomaly: country_anomaly }
     }
 
-    fn country_usual(&self) -> f64 {
-        self.described.country_usual
-    }
-
-    fn country_surge(&self) -> f64 {
-        self.described.country_surge.unwrap_or(1.0)
+    fn route(&self) -> Pulse {
+        let Described { route_rate, route_usual, route_surge, route_anomaly, .. } = *self.described;
+        let surge = route_surge.unwrap_or(1.0);
+        Pulse { rate: route_rate, usual: route_usual, surge, anomaly: route_anomaly }
     }
 
     fn country_weight(&self) -> i64 {

@@ -78,6 +78,7 @@ impl Checked {
             ("levels", self.levels()),
             ("countries", self.countries()),
             ("limits", self.limits()),
+            ("requests at once", self.concurrency()),
             ("counters", self.counters()),
             ("routes", self.routes()),
             ("memory at most", self.memory()),
@@ -190,6 +191,15 @@ impl Checked {
                 &format!("per {}", limit.per.as_str()),
                 &format!("over {}", limit.window),
             ]);
+        }
+        columns.lines(2)
+    }
+
+    fn concurrency(&self) -> String {
+        let mut columns = Columns::default();
+        for claim in self.snapshot.claims() {
+            let (spec, most) = (claim.cap.spec(), grouped(claim.most.get().into()));
+            columns.row([&spec.name, &format!("per {}", spec.per.as_str()), &format!("{most} at most")]);
         }
         columns.lines(2)
     }

@@ -69,9 +69,27 @@ struct Description {
     /// Requests/s of the country.
     #[arg(long, value_name = "RATE", conflicts_with = "id")]
     country_rate: Option<f64>,
+    /// The country's usual requests/s.
+    #[arg(long, value_name = "RATE", conflicts_with = "id")]
+    country_usual: Option<f64>,
     /// How many times its usual rate the country's rate is.
     #[arg(long, value_name = "TIMES", conflicts_with = "id")]
     country_surge: Option<f64>,
+    /// How improbable the country's requests are: at most 1 in 10 to the power of this.
+    #[arg(long, value_name = "POWER", conflicts_with = "id")]
+    country_anomaly: Option<f64>,
+    /// Requests/s of the route.
+    #[arg(long, value_name = "RATE", conflicts_with = "id")]
+    route_rate: Option<f64>,
+    /// The route's usual requests/s.
+    #[arg(long, value_name = "RATE", conflicts_with = "id")]
+    route_usual: Option<f64>,
+    /// How many times its usual rate the route's rate is.
+    #[arg(long, value_name = "TIMES", conflicts_with = "id")]
+    route_surge: Option<f64>,
+    /// How improbable the route's requests are: at most 1 in 10 to the power of this.
+    #[arg(long, value_name = "POWER", conflicts_with = "id")]
+    route_anomaly: Option<f64>,
     /// Events of a counter, such as `login_failed=6`; may be given again.
     #[arg(long = "count", value_name = "COUNTER=EVENTS", value_parser = event_count, conflicts_with = "id")]
     counts: Vec<(String, i64)>,
@@ -162,6 +180,12 @@ impl Description {
             client_rate: self.client_rate.unwrap_or_default(),
             country_rate: self.country_rate.unwrap_or_default(),
             country_surge: self.country_surge,
+            country_usual: self.country_usual.unwrap_or_default(),
+            country_anomaly: self.country_anomaly.unwrap_or_default(),
+            route_rate: self.route_rate.unwrap_or_default(),
+            route_usual: self.route_usual.unwrap_or_default(),
+            route_surge: self.route_surge,
+            route_anomaly: self.route_anomaly.unwrap_or_default(),
             counts: self.counts.iter().cloned().collect(),
             listed: self.listed.clone(),
             time: self.time.clone(),
@@ -228,8 +252,11 @@ fn verdict(explanation: &Explanation, ink: Ink) -> String {
     };
     let limits = explanation.limits.iter();
     let limits = limits.map(|limit| format!(", {}/s per {} (`{}`)", limit.rate, limit.per, limit.name));
+    let places = explanation.concurrency.iter();
+    let places =
+        places.map(|place| format!(", {} at once per {} (`{}`)", place.most.get(), place.per, place.name));
     let (score, level) = (explanation.score, explanation.level.as_str());
-    format!("score {score}, level {level}: {action}{}", limits.collect::<String>())
+    format!("score {score}, level {level}: {action}{}", limits.chain(places).collect::<String>())
 }
 
 /// The width of the longest verb, so that names stand below each other.
@@ -274,6 +301,7 @@ fn words(say: &Say) -> [String; 3] {
         Say::Throttle { reason, per, rate } => {
             (reason, format!("{}/s per {}", rate.per_second(), per.as_str()))
         }
+        Say::Concurrency { limit } => (limit, String::new()),
         Say::Tag { name, value } => (name, format!("\"{value}\"")),
         Say::Count { counter, item } => {
             (counter, item.as_ref().map_or_else(String::new, |item| format!("\"{item}\"")))

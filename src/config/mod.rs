@@ -6,6 +6,7 @@
 
 mod admin;
 mod client;
+mod concurrency;
 mod counters;
 mod countries;
 mod decisions;
@@ -44,6 +45,7 @@ use crate::facts::problem::Problem;
 
 pub use self::admin::{Admin, Token};
 pub use self::client::Client;
+pub use self::concurrency::Concurrency;
 pub use self::counters::Counter;
 pub use self::countries::Country;
 pub use self::decisions::Decisions;
@@ -88,6 +90,8 @@ pub struct Config {
     pub policy: Policy,
     /// Every `[counters.NAME]`, by name.
     pub counters: BTreeMap<String, Counter>,
+    /// Every `[concurrency.NAME]`, by name.
+    pub concurrency: BTreeMap<String, Concurrency>,
     /// `[levels]`.
     pub levels: Levels,
     /// `[countries]`.
@@ -172,7 +176,7 @@ impl Config {
         let lists = lists::read(document);
         let policy = section(&policy::LAYOUT).and_then(|it| policy::read(&it));
         let (counters, levels) = (counters::read(document), levels::read(document));
-        let countries = countries::read(document);
+        let (concurrency, countries) = (concurrency::read(document), countries::read(document));
         let decisions = section(&decisions::LAYOUT).and_then(|it| decisions::read(&it));
         let reload = section(&reload::LAYOUT).and_then(|it| reload::read(&it));
         let traffic = section(&traffic::LAYOUT).and_then(|it| traffic::read(&it));
@@ -191,6 +195,7 @@ impl Config {
             lists: lists?,
             policy: policy?,
             counters: counters?,
+            concurrency: concurrency?,
             levels: levels?,
             countries: countries?,
             decisions: decisions?,
@@ -248,8 +253,8 @@ impl Config {
 
     /// Takes over from `running` the sections that only a restart can change.
     pub fn keep_fixed(self, running: &Self) -> Self {
-        let Self { geoip, lists, policy, counters, levels, countries, warnings, .. } = self;
-        Self { geoip, lists, policy, counters, levels, countries, warnings, ..running.clone() }
+        let Self { geoip, lists, policy, counters, concurrency, levels, countries, warnings, .. } = self;
+        Self { geoip, lists, policy, counters, concurrency, levels, countries, warnings, ..running.clone() }
     }
 }
 

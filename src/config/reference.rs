@@ -2,12 +2,12 @@
 
 use super::reader::{Fallback, Layout};
 use super::{
-    admin, client, counters, countries, decisions, geoip, levels, listener, lists, log, policy, privacy,
-    reload, route, server, traffic, upstream,
+    admin, client, concurrency, counters, countries, decisions, geoip, levels, listener, lists, log, policy,
+    privacy, reload, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 17] = [
+pub(super) const LAYOUTS: [&Layout; 18] = [
     &server::LAYOUT,
     &listener::LAYOUT,
     &admin::LAYOUT,
@@ -17,6 +17,7 @@ pub(super) const LAYOUTS: [&Layout; 17] = [
     &lists::LAYOUT,
     &policy::LAYOUT,
     &counters::LAYOUT,
+    &concurrency::LAYOUT,
     &levels::LAYOUT,
     &countries::LAYOUT,
     &decisions::LAYOUT,
@@ -28,7 +29,8 @@ pub(super) const LAYOUTS: [&Layout; 17] = [
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 6] = ["geoip", "lists", "policy", "counters", "levels", "countries"];
+pub(super) const LIVE: [&str; 7] =
+    ["geoip", "lists", "policy", "counters", "concurrency", "levels", "countries"];
 
 /// Every section and key, as Markdown: a heading, a paragraph and a table each.
 pub fn reference_markdown() -> String {

@@ -1,8 +1,9 @@
 //! `[traffic]`: how much memory and how long a memory the counting of requests has.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kinds::{Flag, Number, Period};
+use super::kinds::{FilePath, Flag, Number, Period};
 use super::limits::{Sharing, sharing_of};
 use super::reader::{Fallback, Key, Layout, Section};
 
@@ -17,6 +18,10 @@ pub struct Traffic {
     pub window: Duration,
     /// Places of each declared counter.
     pub counter_slots: usize,
+    /// Whether what is usual is kept over a restart.
+    pub remember: bool,
+    /// The file that it is kept in.
+    pub state: PathBuf,
 }
 
 pub(super) const LAYOUT: Layout = Layout {
@@ -25,8 +30,8 @@ pub(super) const LAYOUT: Layout = Layout {
     doc: "How requests are counted. Each client, network or route that was counted lately takes a slot of 16 bytes; \
           when more than half of them are taken, the rarest begin to be taken for each other, which makes limits \
           stricter and not laxer. Countries are exact. The rates that scripts read are always those of the last \
-          10 s.",
-    keys: &[&WINDOW, &FAIR, &SLOTS, &COUNTER_SLOTS],
+          10 s. What is usual for each country and route, at each hour of the week, is kept over a restart.",
+    keys: &[&WINDOW, &FAIR, &SLOTS, &COUNTER_SLOTS, &REMEMBER, &STATE],
     reserved: &[],
 };
 
@@ -60,14 +65,36 @@ const COUNTER_SLOTS: Key<Number<usize>> = Key {
           events are forgotten.",
 };
 
+const REMEMBER: Key<Flag> = Key {
+    name: "remember",
+    kind: Flag,
+    fallback: Fallback::Is("true"),
+    doc: "Whether what is usual is kept over a restart. Otherwise it is learned afresh each time.",
+};
+
+const STATE: Key<FilePath> = Key {
+    name: "state",
+    kind: FilePath,
+    fallback: Fallback::Is("\"data/traffic.state\""),
+    doc: "The file that it is kept in, by one gate only. Rates of countries and routes; no address is in it.",
+};
+
 /// Reads `[traffic]`.
 pub(super) fn read(section: &Section<'_>) -> Option<Traffic> {
     let (window, fair) = (section.read(&WINDOW), section.read(&FAIR));
     let (slots, counter_slots) = (section.read(&SLOTS), section.read(&COUNTER_SLOTS));
-    Some(Traffic {
+    let (remember, state) = (section.read(&REMEMBER), section.read(&STATE));
+    let traffic = Traffic {
         window: window?,
         sharing: sharing_of(fair?),
         slots: slots?,
         counter_slots: counter_slots?,
-    })
+        remember: remember?,
+        state: state?,
+    };
+    if traffic.state.file_name().is_none() {
+        section.complain(&STATE, "`state` names a folder", "name a file in it, such as `data/traffic.state`");
+        return None;
+    }
+    Some(traffic)
 }

@@ -51,6 +51,7 @@ pub struct Decision {
     action: Action,
     reasons: Vec<Reason>,
     demands: Vec<Demand>,
+    caps: Vec<Text>,
     tags: Vec<(Text, Text)>,
     counts: Vec<Count>,
 }
@@ -83,7 +84,8 @@ impl Rulebook {
             demands.extend(level_demand(level, level_action));
             demands.extend(self.country_demand(country));
         }
-        if !demands.is_empty() {
+        let mut caps = explicit.caps;
+        if !(demands.is_empty() && caps.is_empty()) {
             action = action.max(Action::Throttle);
         }
         for refusal in [hard_list.map(listed), self.judge_errors(evaluation)].into_iter().flatten() {
@@ -92,9 +94,10 @@ impl Rulebook {
         }
         if action == Action::Block {
             demands.clear();
+            caps.clear();
         }
         let (tags, counts) = (explicit.tags, explicit.counts);
-        Decision { score, level, action, reasons, demands, tags, counts }
+        Decision { score, level, action, reasons, demands, caps, tags, counts }
     }
 
     /// The one place that decides what a failing script means. Only enforced scripts can refuse a request.
@@ -128,6 +131,7 @@ impl Count {
             Say::Add { .. }
             | Say::Allow { .. }
             | Say::Throttle { .. }
+            | Say::Concurrency { .. }
             | Say::Block { .. }
             | Say::Tag { .. } => None,
         }
@@ -170,6 +174,12 @@ impl Decision {
         &self.demands
     }
 
+    /// The limits of requests in flight, by name, that must have a place for the request; empty if it is refused
+    /// anyway.
+    pub fn caps(&self) -> &[Text] {
+        &self.caps
+    }
+
     /// What the origin is told, name and value.
     pub fn tags(&self) -> &[(Text, Text)] {
         &self.tags
@@ -187,6 +197,7 @@ struct Explicit {
     action: Action,
     trusted: bool,
     demands: Vec<Demand>,
+    caps: Vec<Text>,
     tags: Vec<(Text, Text)>,
     counts: Vec<Count>,
 }
@@ -200,6 +211,9 @@ impl Explicit {
             Say::Throttle { reason, per, rate } => {
                 self.demands.push(Demand { limit: reason.clone(), per: *per, rate: *rate });
             }
+            // Named by two scripts it is still one place.
+            Say::Concurrency { limit } if self.caps.contains(limit) => {}
+            Say::Concurrency { limit } => self.caps.push(limit.clone()),
             Say::Block { .. } => self.action = Action::Block,
             Say::Tag { name, value } => {
                 self.action = self.action.max(Action::Tag);
@@ -311,6 +325,19 @@ mod tests {
             decision.demands(),
             [Demand { limit: "country".into(), per: Per::Country, rate: rate(3.0) }]
         );
+    }
+
+    #[test]
+    fn a_limit_of_requests_in_flight_is_asked_once_unless_the_request_is_blocked() {
+        let say = || Say::Concurrency { limit: "exports".into() };
+        let decision = decide(&enforced(vec![say(), say()]));
+        assert_eq!(
+            (decision.action(), decision.caps()),
+            (Action::Throttle, [Text::from("exports")].as_slice())
+        );
+        assert_eq!(decision.reasons()[0].reason, "concurrency.exports");
+        let blocked = decide(&enforced(vec![say(), Say::Block { reason: "a.block".into() }]));
+        assert!(blocked.caps().is_empty());
     }
 
     #[test]

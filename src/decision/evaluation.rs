@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use crate::actions::Say;
+use crate::actions::{Say, concurrency_reason};
 use crate::signals::Text;
 
 /// Whether a rule set counts or is only watched.
@@ -154,13 +154,14 @@ impl Spoken {
 impl Reason {
     fn of(rule: &Text, say: &Say, observed: bool) -> Option<Self> {
         let (reason, points, verb) = match say {
-            Say::Add { reason, points } => (reason, *points, None),
+            Say::Add { reason, points } => (reason.clone(), *points, None),
             Say::Allow { reason } | Say::Throttle { reason, .. } | Say::Block { reason } => {
-                (reason, 0, Some(say.verb()))
+                (reason.clone(), 0, Some(say.verb()))
             }
+            Say::Concurrency { limit } => (concurrency_reason(limit).into(), 0, Some(say.verb())),
             Say::Tag { .. } | Say::Count { .. } => return None,
         };
-        Some(Self { rule: rule.clone(), reason: reason.clone(), points, verb, observed })
+        Some(Self { rule: rule.clone(), reason, points, verb, observed })
     }
 }
 

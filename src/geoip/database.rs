@@ -1,10 +1,9 @@
-//! One MaxMind DB file in memory, with its records decoded into one fact each.
+//! One MaxMind DB file, with the records of its networks decoded into one fact each.
 //!
-//! Loading visits every network: what it points to is decoded once and kept by its place in the file. So a
-//! broken file is found while loading and the last good one stays in use, and a lookup decodes nothing.
+//! Loading visits every network, and decodes each record once. So a broken file is found while loading and the last
+//! good one stays in use. What is kept is not the file but [`Ranges`], so a lookup decodes nothing and cannot fail.
 
 use std::collections::{HashMap, HashSet};
-use std::mem;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -16,6 +15,7 @@ use crate::facts::problem::Problem;
 use crate::facts::time::Wall;
 
 use super::loss::{LossMeter, TruncationLoss};
+use super::ranges::{Gather, Ranges};
 use super::record::Fact;
 use super::unpack::{Refusal, unpack};
 
@@ -52,12 +52,11 @@ impl Summary {
 
 #[derive(Debug)]
 pub(super) struct Database<F> {
-    reader: Reader<Vec<u8>>,
-    /// By offset of the record in the file's data section; networks share records.
-    facts: Facts<F>,
+    ranges: Ranges<F>,
     summary: Summary,
 }
 
+/// By offset of the record in the file's data section; networks share records.
 type Facts<F> = HashMap<usize, F, FixedState>;
 
 impl<F: Fact> Database<F> {
@@ -67,9 +66,7 @@ impl<F: Fact> Database<F> {
     }
 
     fn load(bytes: Vec<u8>, truncation: Truncation) -> Result<Self, Refusal> {
-        let bytes = unpack(bytes)?;
-        let size = bytes.len();
-        let reader = Reader::from_source(bytes)
+        let reader = Reader::from_source(unpack(bytes)?)
             .map_err(|error| Refusal::new(format!("not a MaxMind database: {error}"), DAMAGED))?;
         let survey = Survey::of(&reader, truncation)?;
         let values: HashSet<F> = survey.facts.values().copied().filter(|fact| *fact != F::UNKNOWN).collect();
@@ -77,15 +74,16 @@ impl<F: Fact> Database<F> {
             let kind = &reader.metadata().database_type;
             return Err(Refusal::new(format!("no record of this `{kind}` has a known {}", F::NAME), F::HINT));
         }
+        let ranges = survey.ranges.finish();
         let summary = Summary {
             database_type: reader.metadata().database_type.clone(),
             built: Wall::from_millis(reader.metadata().build_epoch.saturating_mul(1000)),
             ipv6: reader.metadata().ip_version == 6,
             values: values.len(),
-            memory_bytes: size + survey.facts.capacity() * mem::size_of::<(usize, F)>(),
+            memory_bytes: ranges.bytes(),
             truncation: survey.loss.finish(),
         };
-        Ok(Self { reader, facts: survey.facts, summary })
+        Ok(Self { ranges, summary })
     }
 
     /// The fact about the prefix's first address; `UNKNOWN` if there is none.
@@ -96,9 +94,7 @@ impl<F: Fact> Database<F> {
         if address.is_ipv6() && !self.summary.ipv6 {
             return F::UNKNOWN;
         }
-        // Every pointer of the tree was followed while loading, so a lookup has no error left to return.
-        let offset = self.reader.lookup(address).ok().and_then(|found| found.offset());
-        offset.and_then(|offset| self.facts.get(&offset)).copied().unwrap_or(F::UNKNOWN)
+        self.ranges.value(address)
     }
 
     pub(super) fn summary(&self) -> &Summary {
@@ -109,12 +105,14 @@ impl<F: Fact> Database<F> {
 /// What one walk over all networks finds.
 struct Survey<F> {
     facts: Facts<F>,
+    ranges: Gather<F>,
     loss: LossMeter<F>,
 }
 
 impl<F: Fact> Survey<F> {
     fn of(reader: &Reader<Vec<u8>>, truncation: Truncation) -> Result<Self, Refusal> {
-        let mut survey = Self { facts: Facts::default(), loss: LossMeter::new(truncation) };
+        let mut survey =
+            Self { facts: Facts::default(), ranges: Gather::new(), loss: LossMeter::new(truncation) };
         // Repeated parts are walked too: skipping them inside the iterator could not be bounded.
         let all = WithinOptions::default().include_aliased_networks().include_networks_without_data();
         let mut left = (u64::from(reader.metadata().node_count) + 1) * LEAVES_PER_NODE_MAX;
@@ -140,6 +138,7 @@ impl<F: Fact> Survey<F> {
             },
         };
         let network = found.network()?;
+        self.ranges.add(network.ip(), network.prefix(), fact);
         if is_ipv4_in_disguise(network.ip()) {
             return Ok(());
         }

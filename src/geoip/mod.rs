@@ -1,12 +1,13 @@
 //! Where an address belongs, read from MaxMind DB files.
 //!
 //! A database is handed in as bytes, walked and decoded once while loading, and refused with advice if anything
-//! in it cannot be read; after that a lookup is a tree walk and one table lookup, and cannot fail. Only a
+//! in it cannot be read; after that a lookup is a search among a few ranges, and cannot fail. Only a
 //! truncated [`Prefix`] can be looked up, so what truncation costs is measured at load, in [`Summary`].
 //! Nothing here does IO.
 
 mod database;
 mod loss;
+mod ranges;
 mod record;
 mod unpack;
 

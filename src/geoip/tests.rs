@@ -1,6 +1,7 @@
 //! Databases as they are found in the wild, and as they should never be.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use maxminddb_writer::metadata::IpVersion;
 use proptest::prelude::*;
@@ -260,4 +261,35 @@ fn the_shipped_database_knows_where_well_known_addresses_are() {
     let summary = db.summary();
     assert!(summary.values > 200 && summary.networks() > 1_000_000, "{summary:?}");
     assert!(summary.truncation.ipv4.share < 0.002, "{summary:?}");
+}
+
+#[test]
+fn the_shipped_database_says_what_its_file_says() {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        country_code: Option<String>,
+    }
+    let bytes = std::fs::read("conf/geoip/dbip-country-lite.mmdb.gz").unwrap();
+    let file = maxminddb::Reader::from_source(unpack::unpack(bytes.clone()).ok().unwrap()).unwrap();
+    let whole = Truncation::new(32, 128).unwrap();
+    let db = GeoDb::from_bytes(Path::new("geo.mmdb"), bytes, whole).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..20_000 {
+        let ipv6 = (random.u128(..) >> 3) | (1 << 125);
+        let addresses: [IpAddr; 3] = [
+            std::net::Ipv4Addr::from(random.u32(..)).into(),
+            std::net::Ipv6Addr::from(ipv6).into(),
+            // 2a00::/12 and 2001::/16, where most of the known networks are.
+            std::net::Ipv6Addr::from(
+                ((ipv6 >> 16) % (1 << 108)) | [0x2a0 << 116, 0x2001 << 112][random.usize(..2)],
+            )
+            .into(),
+        ];
+        for address in addresses {
+            let said = file.lookup(address).unwrap().decode::<Record>().unwrap();
+            let said = said.and_then(|record| CountryCode::parse(&record.country_code?));
+            let found = db.country(&Prefix::of_described(address, whole));
+            assert_eq!(found, said.unwrap_or(CountryCode::UNKNOWN), "{address}");
+        }
+    }
 }

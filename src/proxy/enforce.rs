@@ -14,10 +14,11 @@ use pingora::proxy::Session;
 use super::exchange::Judged;
 use super::failure::Failure;
 use super::refusal::{Form, ProblemType, RateLimit, Refusal, RefusalStatus};
+use crate::actions::concurrency_reason;
 use crate::decision::{Demand, Outcome};
 use crate::facts::request::{RequestHead, Scheme};
-use crate::pipeline::{Plan, plan};
-use crate::traffic::{Admission, Check, Per, Rejection, Traffic};
+use crate::pipeline::{Plan, claims, plan};
+use crate::traffic::{Admission, Check, Claim, Held, Per, Rejection, Traffic};
 
 /// Proof that a request was judged and admitted, and to which upstream.
 #[derive(Debug)]
@@ -38,6 +39,13 @@ pub enum Sentence {
         per: Per,
         /// Until when, and how much there is.
         rejection: Rejection,
+    },
+    /// As many requests as may be are in flight already.
+    Crowded {
+        /// The limit's name.
+        limit: String,
+        /// When there is likely to be a place.
+        retry_after: Duration,
     },
     /// The policy refuses it.
     Blocked,
@@ -82,7 +90,7 @@ impl Sentence {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Pass(_) => Outcome::Allowed,
-            Self::Throttled { .. } => Outcome::Throttled,
+            Self::Throttled { .. } | Self::Crowded { .. } => Outcome::Throttled,
             Self::Blocked | Self::Unserved(_) => Outcome::Blocked,
         }
     }
@@ -129,6 +137,7 @@ pub async fn enforce(session: &mut Session, judged: &mut Judged, traffic: &Traff
     let refusal = match &sentence {
         Sentence::Pass(_) => None,
         Sentence::Throttled { rejection, .. } => Some(throttled(judged, *rejection)),
+        Sentence::Crowded { retry_after, .. } => Some(crowded(judged, *retry_after)),
         Sentence::Blocked => Some(Refusal::new(RefusalStatus::Forbidden, judged.id)),
         Sentence::Unserved(why) => Some(Refusal::new(why.status(), judged.id)),
     };
@@ -155,20 +164,40 @@ pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure:
     }
 }
 
-fn sentence(judged: &Judged, traffic: &Traffic) -> Sentence {
+fn sentence(judged: &mut Judged, traffic: &Traffic) -> Sentence {
     if let Some(why) = judged.unfit {
         return Sentence::Unserved(why);
     }
     let snapshot = Arc::clone(&judged.snapshot);
-    let admitted = match plan(&snapshot, &judged.judgement.decision) {
-        Plan::Block => return Sentence::Blocked,
-        Plan::Admit(checks) => admit(judged, &checks, traffic),
+    let claims = claims(&snapshot, &judged.judgement.decision);
+    let (checks, claims) = match (plan(&snapshot, &judged.judgement.decision), claims) {
+        (Plan::Block, _) | (_, None) => return Sentence::Blocked,
+        (Plan::Admit(checks), Some(claims)) => (checks, claims),
     };
-    match (admitted, judged.route.as_ref()) {
+    // Places first: they can be given back unseen, what a limit has counted is used up.
+    let held = match hold(judged, &claims, traffic) {
+        Ok(held) => held,
+        Err(crowded) => return crowded,
+    };
+    match (admit(judged, &checks, traffic), judged.route.as_ref()) {
         (Err(throttled), _) => throttled,
         (Ok(()), None) => Sentence::Unserved(Unserved::NoRoute),
-        (Ok(()), Some(route)) => Sentence::Pass(Permit { upstream: route.upstream }),
+        (Ok(()), Some(route)) => {
+            let permit = Permit { upstream: route.upstream };
+            judged.held = held;
+            Sentence::Pass(permit)
+        }
     }
+}
+
+fn hold(judged: &Judged, claims: &[Claim<'_>], traffic: &Traffic) -> Result<Held, Sentence> {
+    if claims.is_empty() {
+        return Ok(Held::nothing());
+    }
+    traffic.hold(&judged.seen.subject, claims, judged.arrived.tick).map_err(|full| {
+        let name = claims.get(full.claim).map(|claim| concurrency_reason(&claim.cap.spec().name));
+        Sentence::Crowded { limit: name.unwrap_or_default(), retry_after: full.retry_after }
+    })
 }
 
 fn admit(judged: &Judged, demands: &[(&Demand, Check<'_>)], traffic: &Traffic) -> Result<(), Sentence> {
@@ -194,6 +223,13 @@ fn throttled(judged: &Judged, rejection: Rejection) -> Refusal {
         .of_type(ProblemType::AbnormalUsageDetected)
         .retry_after(retry_after)
         .rate_limit(limit)
+}
+
+/// Says nothing of a rate, since there is none.
+fn crowded(judged: &Judged, retry_after: Duration) -> Refusal {
+    Refusal::new(RefusalStatus::TooManyRequests, judged.id)
+        .of_type(ProblemType::AbnormalUsageDetected)
+        .retry_after(retry_after)
 }
 
 /// Lets the connection live on after a refusal, if the rest of the request is small enough to be skipped.

@@ -17,14 +17,14 @@ use super::upstream::Turn;
 use crate::decision::{Evaluation, Outcome};
 use crate::facts::forwarded::Tell;
 use crate::facts::request::RequestHead;
-use crate::facts::time::Now;
+use crate::facts::time::{Now, Tick};
 use crate::pipeline::{Judgement, Located};
 use crate::record::DecisionRecord;
 use crate::routes::Route;
 use crate::scoreboard::Event;
 use crate::signals::RequestContext;
 use crate::snapshot::Snapshot;
-use crate::traffic::Subject;
+use crate::traffic::{Held, Subject};
 
 /// One request and its answer.
 pub struct Exchange {
@@ -55,6 +55,8 @@ pub struct Judged {
     pub(super) unfit: Option<Unserved>,
     pub(super) arrived: Now,
     pub(super) sentence: Option<Sentence>,
+    /// Its places among the requests in flight; they are free again when this is dropped, whatever happens.
+    pub(super) held: Held,
     judge: Duration,
     turn: Option<Turn>,
     from_origin: bool,
@@ -106,7 +108,13 @@ impl Exchange {
         let Judged { sentence, turn, .. } = self.judged_mut()?;
         match sentence {
             Some(Sentence::Pass(permit)) => Some((permit, turn)),
-            Some(Sentence::Throttled { .. } | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
+            Some(
+                Sentence::Throttled { .. }
+                | Sentence::Crowded { .. }
+                | Sentence::Blocked
+                | Sentence::Unserved(_),
+            )
+            | None => None,
         }
     }
 
@@ -154,6 +162,7 @@ impl Judged {
             judgement,
             arrived,
             sentence: None,
+            held: Held::nothing(),
             judge: Duration::ZERO,
             turn: None,
             from_origin: false,
@@ -161,9 +170,14 @@ impl Judged {
     }
 
     /// Notes the moment of the decision.
-    pub(super) fn decided(mut self, now: Now) -> Self {
+    pub(super) fn decided(mut self, now: Tick) -> Self {
         self.judge = self.since(now);
         self
+    }
+
+    /// Gives back its places among the requests in flight, now that it has ended in order.
+    pub(super) fn release(&mut self, now: Tick) {
+        std::mem::replace(&mut self.held, Held::nothing()).end(now);
     }
 
     /// Notes that the origin has answered.
@@ -176,16 +190,27 @@ impl Judged {
         self.from_origin
     }
 
+    /// When the head was parsed.
+    pub(super) fn arrived(&self) -> Tick {
+        self.arrived.tick
+    }
+
     /// Time since the head was parsed.
-    pub(super) fn since(&self, now: Now) -> Duration {
-        now.tick.elapsed().saturating_sub(self.arrived.tick.elapsed())
+    pub(super) fn since(&self, now: Tick) -> Duration {
+        now.elapsed().saturating_sub(self.arrived.tick.elapsed())
     }
 
     /// The upstream that the request was let through to, if it was.
     pub(super) fn upstream(&self) -> Option<usize> {
         match &self.sentence {
             Some(Sentence::Pass(permit)) => Some(permit.upstream()),
-            Some(Sentence::Throttled { .. } | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
+            Some(
+                Sentence::Throttled { .. }
+                | Sentence::Crowded { .. }
+                | Sentence::Blocked
+                | Sentence::Unserved(_),
+            )
+            | None => None,
         }
     }
 
@@ -197,7 +222,7 @@ impl Judged {
     /// What became of it at the gate, once it was sentenced.
     pub(super) fn event(&self) -> Event<'_> {
         let refused_by = match &self.sentence {
-            Some(Sentence::Throttled { limit, .. }) => Some(limit.as_str()),
+            Some(Sentence::Throttled { limit, .. } | Sentence::Crowded { limit, .. }) => Some(limit.as_str()),
             Some(Sentence::Pass(_) | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
         };
         Event {
@@ -222,10 +247,12 @@ impl Judged {
         status: u16,
         failure: Option<Failure>,
         observed: &'a Evaluation,
-        now: Now,
+        ended: Tick,
     ) -> DecisionRecord<'a> {
         let (limit, unserved) = match &self.sentence {
-            Some(Sentence::Throttled { limit, .. }) => (Some(limit.as_str()), None),
+            Some(Sentence::Throttled { limit, .. } | Sentence::Crowded { limit, .. }) => {
+                (Some(limit.as_str()), None)
+            }
             Some(Sentence::Unserved(why)) => (None, Some(why.as_str())),
             Some(Sentence::Pass(_) | Sentence::Blocked) | None => (None, None),
         };
@@ -248,8 +275,8 @@ impl Judged {
             limit,
             fault: unserved.or_else(|| failure.map(Failure::as_str)),
             judge: self.judge,
-            total: self.since(now),
-            ended: now.tick,
+            total: self.since(ended),
+            ended,
         }
     }
 }

@@ -11,7 +11,9 @@ pub mod failure;
 pub mod forward;
 pub mod identity;
 pub mod origin;
+pub mod pool;
 pub mod refusal;
+pub mod relay;
 pub mod server;
 pub mod upstream;
 
@@ -29,6 +31,7 @@ use tracing::debug;
 use crate::clock::Clock;
 use crate::decision::Evaluation;
 use crate::facts::request::{RequestHead, Scheme};
+use crate::facts::time::Tick;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Enquiry, Observation};
 use crate::record::Recorder;
@@ -42,6 +45,7 @@ use exchange::{Exchange, Judged, Seen};
 use failure::Failure;
 use forward::Forwarding;
 use refusal::DECISION_HEADER;
+use relay::Relay;
 use upstream::Upstream;
 
 pub use identity::{Caller, Identity};
@@ -58,6 +62,8 @@ pub struct Gate {
     pub routes: Routes,
     /// The upstreams, as routes number them.
     pub upstreams: Vec<Upstream>,
+    /// The short way to them.
+    pub relay: Relay,
     /// Where records go.
     pub recorder: Recorder,
     /// What is counted for operators.
@@ -113,11 +119,18 @@ impl ProxyHttp for Gate {
 
         let seen = Seen::of(&located, &context);
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
-        let mut judged = judged.decided(self.clock.now());
+        let mut judged = judged.decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, &self.traffic).await;
         self.scoreboard.count(&judged.event());
         exchange.keep(judged);
-        answered
+        if answered? {
+            return Ok(true);
+        }
+        let short = relay::fits(session.req_header());
+        if short {
+            self.relay(session, exchange).await?;
+        }
+        Ok(short)
     }
 
     async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -151,29 +164,17 @@ impl ProxyHttp for Gate {
         request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let Some(judged) = exchange.judged() else {
-            return Error::e_explain(ErrorType::InternalError, "a request that was not judged");
-        };
-        let (header, node) = (self.identity.header(), self.identity.node(&judged.caller));
-        let forwarding = Forwarding { header, node: node.as_deref(), scheme: Scheme::Http };
-        forward::strip_claims(request, &forwarding);
-        forwarding.write(request)?;
-        judged.verdict(self.identity.verdict()).write(request)
+        self.tell_origin(request, exchange)
     }
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        match exchange.judged_mut() {
-            Some(judged) => {
-                judged.answered_by_origin();
-                response.insert_header(DECISION_HEADER, &judged.id_text)
-            }
-            None => Ok(()),
-        }
+        relay::check_protocol(response, session.is_upgrade_req())?;
+        self.tell_client(response, exchange)
     }
 
     async fn fail_to_proxy(
@@ -191,8 +192,9 @@ impl ProxyHttp for Gate {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
-        let Some(judged) = exchange.finish() else { return };
-        let (now, failure) = (self.clock.now(), error.map(Failure::of));
+        let Some(mut judged) = exchange.finish() else { return };
+        let (now, failure) = (self.clock.tick(), error.map(Failure::of));
+        judged.release(now);
         if let (Some(failure), Some(upstream)) = (failure, judged.upstream())
             && failure.is_upstream()
             && let Some(upstream) = self.upstreams.get(upstream)
@@ -234,20 +236,43 @@ impl Gate {
         session.set_write_timeout(Some(self.patience.read));
     }
 
+    /// Writes what the origin is to know into a request on its way there.
+    fn tell_origin(&self, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+        let Some(judged) = exchange.judged() else {
+            return Error::e_explain(ErrorType::InternalError, "a request that was not judged");
+        };
+        let (header, node) = (self.identity.header(), self.identity.node(&judged.caller));
+        let forwarding = Forwarding { header, node: node.as_deref(), scheme: Scheme::Http };
+        forward::strip_claims(request, &forwarding);
+        forwarding.write(request)?;
+        judged.verdict(self.identity.verdict()).write(request)
+    }
+
+    /// Writes what the client is to know into a response of the origin.
+    fn tell_client(&self, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+        match exchange.judged_mut() {
+            Some(judged) => {
+                judged.answered_by_origin();
+                response.insert_header(DECISION_HEADER, &judged.id_text)
+            }
+            None => Ok(()),
+        }
+    }
+
     fn observe(
         &self,
         session: &Session,
         head: &RequestHead<'_>,
         judged: &Judged,
         failure: Option<Failure>,
-        now: crate::facts::time::Now,
+        ended: Tick,
     ) -> Evaluation {
         let Some(context) = &judged.seen.observers else { return Evaluation::default() };
         let sent = session.response_written();
         let response = Response {
             status: exchange::status(session, failure),
             size: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
-            seconds: judged.since(now).as_secs_f64(),
+            seconds: judged.since(ended).as_secs_f64(),
             from_origin: judged.was_answered_by_origin(),
             headers: sent.map(|sent| &sent.headers),
         };
@@ -255,7 +280,7 @@ impl Gate {
             head,
             client: &judged.caller.client,
             response: &response,
-            now,
+            now: self.clock.now(),
             secrets: &judged.caller.secrets,
         };
         pipeline::observe(&judged.snapshot, &judged.seen.subject, context, &observation)

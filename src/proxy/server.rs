@@ -77,8 +77,10 @@ pub struct Bound<A> {
     drain: Option<Drain>,
 }
 
+/// Idle connections to upstreams that are kept for each thread.
+pub(super) const IDLE_CONNECTIONS: usize = 128;
 /// A retry is another try of one request: at most this many tries, whatever the reason.
-const MAX_TRIES: usize = 6;
+pub(super) const MAX_TRIES: usize = 6;
 
 impl Settings {
     /// Pingora's settings. Times of its own shutdown are zero, since [`Drain`] waits instead.
@@ -103,7 +105,7 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threads: None, idle_upstream_connections: 128, scheduling: Scheduling::Pinned }
+        Self { threads: None, idle_upstream_connections: IDLE_CONNECTIONS, scheduling: Scheduling::Pinned }
     }
 }
 

@@ -7,17 +7,29 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
 
+use super::pool::Pool;
+use super::server::IDLE_CONNECTIONS;
+use crate::workers;
+
 /// A named group of servers that answer alike.
 #[derive(Debug)]
 pub struct Upstream {
     name: Box<str>,
-    servers: Vec<HttpPeer>,
+    servers: Vec<Server>,
     next: AtomicUsize,
+}
+
+/// One server, and the connections to it that idle.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) peer: HttpPeer,
+    pub(super) idle: Arc<Pool>,
 }
 
 /// How long to wait for a server, each step by itself.
@@ -109,10 +121,15 @@ impl Upstream {
         Turn { first: self.next.fetch_add(1, Ordering::Relaxed), attempt: 0 }
     }
 
-    /// The server whose turn it is; `None` only if there are no servers.
+    /// The server whose turn it is, for Pingora's own proxy; `None` only if there are no servers.
     pub fn peer(&self, turn: &Turn) -> Option<Box<HttpPeer>> {
+        self.server(turn).map(|server| Box::new(server.peer.clone()))
+    }
+
+    /// The server whose turn it is.
+    pub(super) fn server(&self, turn: &Turn) -> Option<&Server> {
         let index = turn.first.wrapping_add(turn.attempt).checked_rem(self.servers.len())?;
-        self.servers.get(index).cloned().map(Box::new)
+        self.servers.get(index)
     }
 
     /// Moves on to the next server after a failure to connect; `false` if enough of them were tried. Safe for
@@ -123,9 +140,21 @@ impl Upstream {
         more
     }
 
+    /// The idle connections to each of its servers.
+    pub fn pools(&self) -> impl Iterator<Item = Arc<Pool>> {
+        self.servers.iter().map(|server| Arc::clone(&server.idle))
+    }
+
     fn new(name: &str, mut servers: Vec<HttpPeer>, timeouts: Timeouts) -> Self {
         servers.iter_mut().for_each(|peer| timeouts.apply(peer));
+        let servers = servers.into_iter().map(|peer| Server::new(peer, timeouts.idle)).collect();
         Self { name: name.into(), servers, next: AtomicUsize::new(0) }
+    }
+}
+
+impl Server {
+    fn new(peer: HttpPeer, patience: Duration) -> Self {
+        Self { peer, idle: Arc::new(Pool::new(workers::usual(), IDLE_CONNECTIONS, patience)) }
     }
 }
 

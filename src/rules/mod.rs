@@ -55,6 +55,8 @@ pub struct Terms<'a> {
     pub lists: &'a [String],
     /// What `[counters]` declares.
     pub counters: &'a [Declared],
+    /// The limits that `[concurrency]` declares, by name.
+    pub caps: &'a [String],
     /// Rule sets that are watched, not enforced.
     pub observe_only: &'a [String],
     /// Signals that are read whether or not a script names them.

@@ -13,6 +13,7 @@ fn policy(texts: &[&str], observe_only: &[&str]) -> Result<Policy, Vec<String>> 
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
+        caps: &["slots".to_owned()],
         observe_only: &observe_only,
         always: &[],
         bounds: Bounds::default(),

@@ -25,6 +25,7 @@ fn snapshot(generation: u64, reason: &str) -> Snapshot {
         vocabulary: &Vocabulary::standard(),
         lists: &[],
         counters: &[],
+        caps: &[],
         observe_only: &[],
         always: &[],
         bounds: Bounds::default(),
@@ -48,6 +49,7 @@ fn snapshot(generation: u64, reason: &str) -> Snapshot {
         weights: Default::default(),
         limits: limits.collect(),
         counters: Vec::new(),
+        caps: Vec::new(),
     };
     Snapshot::new(contents).numbered(Generation(generation))
 }

@@ -1,6 +1,7 @@
 //! Signals of the place: country, network, and how busy the country is.
 
 use super::{Domain, Kind, Root, Signal, Value};
+use crate::traffic::Pulse;
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -40,23 +41,31 @@ pub(super) const SIGNALS: &[Signal] = &[
         "geo.rate",
         Kind::Float,
         "requests/s of this country, just before this request",
-        |facts, _| Value::float(facts.readings.country_rate()),
+        |facts, _| Value::float(facts.readings.country().rate),
     )
     .within(Domain::COUNT),
     Signal::property(
         Root::Request,
         "geo.usual",
         Kind::Float,
-        "the usual requests/s of this country; the rate of now until there is half an hour of evidence",
-        |facts, _| Value::float(facts.readings.country_usual()),
+        "the usual requests/s of this country at this hour of the week; the rate of now until there is half an hour of evidence",
+        |facts, _| Value::float(facts.readings.country().usual),
     )
     .within(Domain::COUNT),
     Signal::property(
         Root::Request,
         "geo.surge",
         Kind::Float,
-        "`geo.rate` over `geo.usual`; 1 until there is evidence",
-        |facts, _| Value::float(facts.readings.country_surge()),
+        "`geo.rate` over `geo.usual`, with 1 added to both; 1 until there is evidence",
+        |facts, _| Value::float(facts.readings.country().surge),
     )
     .within(Domain::COUNT),
+    Signal::property(
+        Root::Request,
+        "geo.anomaly",
+        Kind::Float,
+        "how improbable the last 10 s or the last minute of this country are: `a` is at most 1 in 10^a; 0 to 20, from 8 it is a surge",
+        |facts, _| Value::float(facts.readings.country().anomaly),
+    )
+    .within(Domain::Numbers(0.0, Pulse::MOST)),
 ];

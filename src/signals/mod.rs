@@ -14,6 +14,7 @@ mod geo;
 pub mod name;
 mod request;
 mod response;
+mod route;
 pub mod secrets;
 mod time;
 mod tls;
@@ -30,6 +31,7 @@ use crate::facts::client::Client;
 use crate::facts::place::Place;
 use crate::facts::request::RequestHead;
 use crate::facts::time::Wall;
+use crate::traffic::Pulse;
 
 /// Everything that is known about a request when its signals are read.
 pub struct Facts<'a> {
@@ -53,12 +55,10 @@ pub struct Facts<'a> {
 pub trait Readings {
     /// Requests/s of this client just before this request.
     fn client_rate(&self) -> f64;
-    /// Requests/s of this country just before this request.
-    fn country_rate(&self) -> f64;
-    /// The usual requests/s of this country.
-    fn country_usual(&self) -> f64;
-    /// How many times the usual rate the country sends now.
-    fn country_surge(&self) -> f64;
+    /// How busy this country is, just before this request.
+    fn country(&self) -> Pulse;
+    /// How busy this route is, just before this request.
+    fn route(&self) -> Pulse;
     /// The weight in points that configuration gives this country; 0 if none.
     fn country_weight(&self) -> i64;
     /// Events of the named counter for this request's key; 0 for a counter nobody declared.
@@ -181,10 +181,11 @@ impl Signal {
 impl Vocabulary {
     /// The signals of this version.
     pub fn standard() -> Self {
-        let families: [&[Signal]; 7] = [
+        let families: [&[Signal]; 8] = [
             request::SIGNALS,
             client::SIGNALS,
             geo::SIGNALS,
+            route::SIGNALS,
             tls::SIGNALS,
             count::SIGNALS,
             time::SIGNALS,
@@ -238,7 +239,7 @@ mod tests {
         let vocabulary = Vocabulary::standard();
         for name in "method scheme host path query version size header has_header cookie param client.id \
                      client.prefix client.rate client.listed geo.country geo.continent geo.asn geo.weight \
-                     geo.rate geo.usual geo.surge tls.version tls.alpn tls.sni tls.ja4 count time.hour \
+                     geo.rate geo.usual geo.surge geo.anomaly route.rate route.usual route.surge route.anomaly tls.version tls.alpn tls.sni tls.ja4 count time.hour \
                      time.weekday"
             .split_whitespace()
         {

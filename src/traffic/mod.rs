@@ -7,9 +7,11 @@
 //! here knows a rule or decides what to do with a rejection.
 
 mod admission;
+mod baseline;
 mod cell;
 mod counter;
 mod fair;
+mod inflight;
 mod limit;
 mod offered;
 mod reading;
@@ -18,28 +20,33 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod subject;
+mod surge;
 mod table;
-mod usual;
 mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use admission::{Admission, Check, Rejection};
+pub use baseline::Pulse;
+pub use baseline::memory::{Memory, MemoryError};
 pub use counter::{Combination, Counted, Counter, CounterSpec, Dimension, Precision, Token};
+pub use inflight::{Cap, CapSpec, Claim, Full, Held, Most};
 pub use limit::{Limit, LimitSpec, Rate, Sharing};
 pub use registry::MAX_INTERVALS;
 pub use settings::{Interval, Settings, Shape, TrafficError};
 pub use subject::{Per, RouteKey, Subject, Weight, Whose};
+pub use surge::{Source, Stage, Surge};
 
 use zeroize::Zeroizing;
 
 use self::counter::Shelf;
+use self::inflight::Caps;
 use self::offered::Offered;
 use self::registry::Registry;
 use crate::facts::client::Prefix;
 use crate::facts::place::CountryCode;
-use crate::facts::time::Tick;
+use crate::facts::time::{Now, Tick, Wall};
 
 /// Everything that is counted. Made once, shared by all threads and all snapshots.
 pub struct Traffic {
@@ -47,6 +54,7 @@ pub struct Traffic {
     offered: Offered,
     registry: Registry,
     counters: Shelf,
+    caps: Caps,
 }
 
 /// A key of a fair limit that turned requests away within its window: it is over its limit.
@@ -76,10 +84,16 @@ pub struct Part {
 }
 
 impl Traffic {
-    /// Nothing was counted yet.
+    /// Nothing was counted yet, and there are no routes.
     pub fn new(settings: Settings, now: Tick) -> Self {
+        Self::with_routes(settings, std::iter::empty(), now)
+    }
+
+    /// Nothing was counted yet. Of routes, those with these names are observed.
+    pub fn with_routes<'n>(settings: Settings, routes: impl Iterator<Item = &'n str>, now: Tick) -> Self {
         let counters = Shelf::new(&Zeroizing::new([0; 32]), settings.counter_slots);
-        Self { settings, offered: Offered::new(settings.keys, now), registry: Registry::default(), counters }
+        let offered = Offered::new(settings.keys, routes, now);
+        Self { settings, offered, registry: Registry::default(), counters, caps: Caps::default() }
     }
 
     /// Hashes what is counted under keys that nobody else has: 32 random bytes, which should be forgotten afterwards.
@@ -110,21 +124,38 @@ impl Traffic {
         self.offered.client_rate(client, now)
     }
 
-    /// Requests/s that came from this country in the last 10 s. Exact in each interval, no country counts for
-    /// another.
-    pub fn country_rate(&self, country: CountryCode, now: Tick) -> f64 {
-        self.offered.country_rate(country, now)
+    /// How busy this country is. Exact, no country counts for another.
+    pub fn country(&self, country: CountryCode, now: Tick) -> Pulse {
+        self.offered.country(country, now)
     }
 
-    /// Requests/s that usually come from this country; the rate now, until there was half an hour to learn from.
-    pub fn country_usual(&self, country: CountryCode, now: Tick) -> f64 {
-        self.offered.country_usual(country, now)
+    /// How busy this route is; [`Pulse::NONE`] for one that is not observed.
+    pub fn route(&self, route: RouteKey, now: Tick) -> Pulse {
+        self.offered.route(route, now)
     }
 
-    /// How many times the usual rate the rate is now, with one request/s added to both, so that 3 requests instead
-    /// of 1 are no surge. 1 until it is known what is usual.
-    pub fn country_surge(&self, country: CountryCode, now: Tick) -> f64 {
-        self.offered.country_surge(country, now)
+    /// The surges that there are.
+    pub fn surges(&self, now: Tick) -> Vec<Surge> {
+        self.offered.surges(now)
+    }
+
+    /// Looks for surges, and learns what is usual from every ten seconds. To be called after [`Self::rotate`]. Answers
+    /// every surge that began or ended, and every ten seconds those that last.
+    pub fn learn(&self, now: Now) -> Vec<Surge> {
+        self.offered.learn(now)
+    }
+
+    /// What was learned, to be kept over a restart.
+    pub fn memory_of_usual(&self, wall: Wall) -> Memory {
+        self.offered.memory(wall)
+    }
+
+    /// Goes on with what was learned before a restart; the longer ago, the less it counts.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if that is nothing that was ever learned. Nothing is changed then.
+    pub fn recall(&self, memory: &Memory, wall: Wall) -> Result<(), MemoryError> {
+        self.offered.recall(memory, wall)
     }
 
     /// A handle for each limit, in order, for a snapshot to hold. Those that exist keep their counts; those that
@@ -153,8 +184,21 @@ impl Traffic {
         limits.iter().flat_map(|limit| limit.crowded(now)).collect()
     }
 
-    /// Sweeps up what is out of date and learns what is usual. To be called every [`Self::rotate_every`] by a
-    /// background task; takes less than a millisecond for each window.
+    /// A handle for each limit of requests in flight, in order, for a snapshot to hold; like [`Self::limits`].
+    pub fn caps(&self, specs: &[CapSpec]) -> Vec<Arc<Cap>> {
+        self.caps.caps(specs)
+    }
+
+    /// Takes a place among the requests in flight under each of `claims`, or under none if one of them is full.
+    ///
+    /// # Errors
+    /// [`Full`] says which.
+    pub fn hold(&self, subject: &Subject, claims: &[Claim<'_>], now: Tick) -> Result<Held, Full> {
+        Held::take(subject, claims, now)
+    }
+
+    /// Sweeps up what is out of date. To be called every
+    /// [`Self::rotate_every`] by a background task; takes less than a millisecond for each window.
     pub fn rotate(&self, now: Tick) {
         self.offered.rotate(now);
         self.registry.rotate(now);
@@ -168,9 +212,10 @@ impl Traffic {
 
     /// What counting takes, part by part, with the limits and counters in use now.
     pub fn memory(&self) -> Vec<Part> {
-        let mut parts = self.offered.memory();
+        let mut parts = self.offered.parts();
         parts.extend(self.registry.memory());
         parts.extend(self.counters.memory());
+        parts.extend(self.caps.memory());
         parts
     }
 

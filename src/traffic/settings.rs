@@ -18,6 +18,9 @@ pub enum TrafficError {
     /// A table outside of [`Shape`]'s bounds.
     #[error("a table of `{0}` slots cannot be built, choose from 1024 to 16777216")]
     Shape(usize),
+    /// A number of places outside of [`Most`](super::Most)'s bounds.
+    #[error("`{0}` requests at once is no limit, choose 1 to 1000000, or block")]
+    Most(u32),
     /// More distinct windows than [`MAX_INTERVALS`](super::MAX_INTERVALS) in one set of limits.
     #[error("limits use `{0}` different windows, at most {max} are possible, let some share one", max = super::MAX_INTERVALS)]
     Intervals(usize),

@@ -41,13 +41,6 @@ enum Found<'a> {
     Nothing(&'a Table, Place),
 }
 
-/// The last interval that is over.
-pub(super) struct Completed<'a> {
-    /// The number of the interval that ran at the last rotation.
-    pub(super) epoch: u64,
-    window: &'a Window,
-}
-
 impl Window {
     /// A window for any number of keys, counted in fixed memory.
     pub(super) fn of_keys(interval: Interval, shape: Shape, now: Tick) -> Self {
@@ -62,11 +55,6 @@ impl Window {
 
     fn new(interval: Interval, cells: Cells, now: Tick) -> Self {
         Self { interval, cells, rotated: AtomicU64::new(Moment::at(interval, now).epoch) }
-    }
-
-    /// The interval that it slides over.
-    pub(super) fn interval(&self) -> Interval {
-        self.interval
     }
 
     /// Bytes of counters, however many keys there are.
@@ -113,11 +101,6 @@ impl Window {
         }
     }
 
-    /// The last interval that is over.
-    pub(super) fn completed(&self) -> Completed<'_> {
-        Completed { epoch: self.rotated.load(Ordering::Relaxed), window: self }
-    }
-
     fn found(&self, key: Key) -> Found<'_> {
         match &self.cells {
             Cells::Keys(table) => {
@@ -152,16 +135,6 @@ impl Glance<'_> {
     }
 }
 
-impl Completed<'_> {
-    /// How often this key was counted in it.
-    pub(super) fn count(&self, key: Key) -> u64 {
-        match self.window.found(key) {
-            Found::Cell(cell) => cell.completed(self.epoch),
-            Found::Nothing(..) => 0,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::simulation::at;
@@ -178,7 +151,7 @@ mod tests {
         keys().for_each(|(key, n)| (0..n).for_each(|_| window.count(key, at(1.0))));
         keys().for_each(|(key, n)| assert_eq!(window.read(key, at(2.0)).current, n));
         window.rotate(at(11.0));
-        keys().for_each(|(key, n)| assert_eq!(window.completed().count(key), n));
+        keys().for_each(|(key, n)| assert_eq!(window.read(key, at(11.0)).previous, n));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Every module of the crate, by floor.
 const FLOORS: &[(u8, &[&str])] = &[
     (6, &["app", "cli", "config", "lib", "main"]),
-    (5, &["admin", "clock", "metrics", "proxy", "record", "reload", "scoreboard", "workers"]),
+    (5, &["admin", "clock", "metrics", "proxy", "record", "reload", "scoreboard", "state", "workers"]),
     (4, &["cases", "explain", "pipeline", "snapshot"]),
     (3, &["decision", "rules"]),
     (2, &["actions", "signals"]),

@@ -388,6 +388,19 @@ fn what_is_shipped_is_good_and_passes_its_cases() {
 }
 
 #[test]
+fn the_example_of_surges_is_good_and_passes_its_cases() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = Path::new("examples/policies/surge/riskgate.toml");
+    let checked = said(&mut command(root, config, &["check"]));
+    assert_eq!((checked.code, checked.err.as_str()), (0, ""), "without a warning");
+    for part in ["usual country rates", "usual route rates"] {
+        assert!(checked.out.contains(part), "what is learned has a bound: {}", checked.out);
+    }
+    let tested = said(&mut command(root, config, &["test"]));
+    assert_eq!(tested.code, 0, "{}", tested.out);
+}
+
+#[test]
 fn the_examples_of_behaviour_are_good_and_pass_their_cases() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = Path::new("examples/policies/behaviour/riskgate.toml");

@@ -19,12 +19,15 @@ mod crowds;
 mod enforcement;
 mod failures;
 mod identity;
+mod inflight;
 mod policy;
 mod proxying;
 mod records;
 mod reload;
+mod short_way;
 mod stopping;
 mod support;
+mod surges;
 mod top;
 mod traffic;
 

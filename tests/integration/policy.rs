@@ -18,6 +18,11 @@ fn the_examples_of_behaviour_are_compiled_and_say_the_same_both_ways() {
     is_compiled_and_says_the_same_both_ways("examples/policies/behaviour/riskgate.toml", 25);
 }
 
+#[test]
+fn the_example_of_surges_is_compiled_and_says_the_same_both_ways() {
+    is_compiled_and_says_the_same_both_ways("examples/policies/surge/riskgate.toml", 8);
+}
+
 fn is_compiled_and_says_the_same_both_ways(config: &str, least: usize) {
     // Tests run in the package's folder, to which the configuration is relative.
     let mut loaded = app::load(Path::new(config), Vocabulary::standard()).unwrap();

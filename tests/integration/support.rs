@@ -85,7 +85,7 @@ impl Setup {
         setup.countries(COUNTRIES)
     }
 
-    /// Sets what stands below `[name]`, all of it; `geoip`, `lists`, `decisions` and `policy` know their paths already.
+    /// Sets what stands below `[name]`, all of it; `geoip`, `lists`, `decisions`, `policy` and `traffic` know their paths already.
     pub(crate) fn section(mut self, name: &str, text: &str) -> Self {
         self.sections.insert(name.to_owned(), text.to_owned());
         self
@@ -181,6 +181,7 @@ impl Setup {
         };
         begin_with("policy", "scripts = \"@/scripts\"");
         begin_with("decisions", "path = \"@/decisions.jsonl\"");
+        begin_with("traffic", "state = \"@/traffic.state\"");
         begin_with("lists", &self.lists);
         if self.files.iter().any(|(path, _)| path == "country.mmdb") {
             begin_with("geoip", "country = \"@/country.mmdb\"");

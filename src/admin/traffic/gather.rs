@@ -13,10 +13,7 @@ use crate::facts::time::{Now, Tick};
 use crate::record::rfc3339;
 use crate::scoreboard::{Outcomes, Standings};
 use crate::snapshot::Snapshot;
-use crate::traffic::{Per, RouteKey, Subject, Traffic, Weight};
-
-/// A country that sends this many times what is usual is said to surge.
-const NOTABLE: f64 = 3.0;
+use crate::traffic::{self, Per, RouteKey, Source, Subject, Traffic, Weight};
 
 /// Everything, in no order.
 pub(super) fn view(admin: &Admin) -> View {
@@ -75,19 +72,26 @@ fn process(admin: &Admin, standings: &Standings, uptime: Duration) -> Process {
 fn join(view: &mut View, snapshot: &Snapshot, traffic: &Traffic, standings: &Standings, now: Tick) {
     for row in &mut view.countries {
         let Some(country) = CountryCode::parse(&row.country) else { continue };
-        let (usual, surge) = (traffic.country_usual(country, now), traffic.country_surge(country, now));
-        (row.usual, row.surge) = (Some(rounded(usual)), Some(rounded(surge)));
-        if surge >= NOTABLE {
-            view.surges.push(Surge {
-                per: Per::Country.as_str().to_owned(),
-                key: row.country.clone(),
-                rate: row.rates.offered,
-                usual: rounded(usual),
-                surge: rounded(surge),
-            });
-        }
+        let pulse = traffic.country(country, now);
+        (row.usual, row.surge) = (Some(rounded(pulse.usual)), Some(rounded(pulse.surge)));
     }
+    view.surges = traffic.surges(now).iter().map(surge).collect();
     view.limits = whole_limits(snapshot, standings).chain(country_limits(snapshot, now)).collect();
+}
+
+fn surge(surge: &traffic::Surge) -> Surge {
+    let (per, key) = match &surge.source {
+        Source::Country(country) => (Per::Country, country.as_str().to_owned()),
+        Source::Route(route) => (Per::Route, route.to_string()),
+    };
+    let pulse = surge.pulse;
+    Surge {
+        per: per.as_str().to_owned(),
+        key,
+        rate: rounded(pulse.rate),
+        usual: rounded(pulse.usual),
+        surge: rounded(pulse.surge),
+    }
 }
 
 /// Every limit there is, for all of its keys together.

@@ -159,7 +159,7 @@ pub struct Limit {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Surge {
-    /// What it is that surges: `country`.
+    /// What it is that surges: `country` or `route`.
     pub per: String,
     /// Which one.
     pub key: String,

@@ -268,6 +268,10 @@ impl Checker<'_> {
         if let (Parameter::Counter, Given::Text(name)) = (parameter, &value) {
             self.declared(&counters(self.terms), "counter", "[counters]", name, position);
         }
+        if let (Parameter::Cap, Given::Text(name)) = (parameter, &value) {
+            let known: Vec<&str> = self.terms.caps.iter().map(String::as_str).collect();
+            self.declared(&known, "concurrency limit", "[concurrency]", name, position);
+        }
         Some(value)
     }
 
@@ -287,7 +291,9 @@ impl Checker<'_> {
             Parameter::Points | Parameter::Rate => Given::Int(1),
             Parameter::TagValue | Parameter::Counter | Parameter::Item => Given::Text("x".into()),
             // Literals always have their value here, or were reported.
-            Parameter::Reason | Parameter::Per | Parameter::TagName => Given::Other("unknown"),
+            Parameter::Reason | Parameter::Per | Parameter::TagName | Parameter::Cap => {
+                Given::Other("unknown")
+            }
         };
         let given: Vec<Given> = verb
             .parameters
@@ -302,6 +308,9 @@ impl Checker<'_> {
             }
             Ok(Say::Add { reason, .. } | Say::Allow { reason } | Say::Block { reason }) => {
                 self.checked.reasons.insert(reason.to_string());
+            }
+            Ok(Say::Concurrency { limit }) => {
+                self.checked.reasons.insert(crate::actions::concurrency_reason(&limit));
             }
             Ok(Say::Tag { .. } | Say::Count { .. }) | Err(_) => {}
         }

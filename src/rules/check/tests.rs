@@ -10,6 +10,7 @@ fn load(text: &str) -> Result<Policy, Vec<String>> {
         vocabulary: &Vocabulary::standard(),
         lists: &lists,
         counters: &counters,
+        caps: &["slots".to_owned()],
         observe_only: &[],
         always: &[],
         bounds: Bounds::default(),
@@ -40,6 +41,7 @@ const MISSPELT: &[(&str, &str)] = &[
     ("req.header(5)", "t.rhai:2:12: `req.header` needs a string, not int"),
     ("req.header(\"a b\")", "t.rhai:2:12: `a b` cannot be a header's name"),
     ("req.client.listed(\"bloklist\")", "t.rhai:2:19: unknown list `bloklist`; did you mean `blocklist`?"),
+    ("risk.concurrency(\"slot\")", "t.rhai:2:18: unknown concurrency limit `slot`; did you mean `slots`?"),
     ("req.count(\"nope\")", "t.rhai:2:11: unknown counter `nope`; declare it in `[counters]`"),
     ("risk.ad(\"a.b\", 1)", "t.rhai:2:6: unknown verb `risk.ad`; did you mean `add`?"),
     (

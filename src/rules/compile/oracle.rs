@@ -129,6 +129,7 @@ fn load(text: &str) -> Result<Policy, Vec<String>> {
     let terms = Terms {
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
+        caps: &["slots".to_owned()],
         counters: &["hits".into(), "login".into(), crate::rules::Declared::distinct("paths")],
         observe_only: &[],
         always: &[],

@@ -12,6 +12,7 @@ fn load(text: &str) -> Policy {
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
+        caps: &["slots".to_owned()],
         observe_only: &[],
         always: &[],
         bounds: Bounds::default(),

@@ -56,6 +56,7 @@ fn load(scripts: &[Script], lists: &[String], counters: &[Declared]) -> Result<P
             vocabulary: &Vocabulary::standard(),
             lists,
             counters,
+            caps: &["exports".to_owned()],
             observe_only: &[],
             always: &[],
             bounds: Bounds::default(),

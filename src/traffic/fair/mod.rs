@@ -1,7 +1,7 @@
 //! Fair limits: when a country, network or route is over its limit, its clients share what there is.
 //!
-//! Each key has a [`Pool`](pool::Pool) with what it admitted and how hard it presses; each client and each client's network has a
-//! cell with what it was admitted in that pool. All of it is fixed memory, and only what was admitted is counted,
+//! Each key has a [`Pool`](pool::Pool) with what it admitted and how hard it presses; each client and each client's
+//! network has a cell with what it was admitted in that pool. All of it is fixed memory, and only what was admitted is counted,
 //! so that hammering a closed door changes nothing. What a request may do is decided in [`share`] alone; this file
 //! reads the cells for it and counts in them.
 
@@ -195,11 +195,8 @@ impl Fair {
 impl Glance<'_> {
     /// Reads what decides in a pool that is not calm.
     fn press(&self, admitted: f32, shares: u16) -> Pressed {
-        let Self { members, pool, moment, long, .. } = *self;
-        let read = |place| {
-            members.cells.find(place).map_or_else(|| Cell::default().read(moment), |cell| cell.read(moment))
-        };
-        let (own, network) = (read(self.client), read(self.network));
+        let Self { pool, moment, .. } = *self;
+        let (own, network) = (self.read(self.client), self.read(self.network));
         let (quota, weight) = (self.quota as f32, f32::from(shares));
         let taken = own.estimate() as f32;
         let claim = Claim {

@@ -8,6 +8,7 @@ fn warnings(text: &str) -> Vec<String> {
         vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
+        caps: &["slots".to_owned()],
         observe_only: &[],
         always: &[],
         bounds: Bounds::default(),

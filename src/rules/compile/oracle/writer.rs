@@ -192,7 +192,8 @@ impl Writer {
             };
         }
         let reason = self.random.pick(&["a.a", "b.b", "c.c"]);
-        match self.random.below(9) {
+        match self.random.below(10) {
+            9 => "risk.concurrency(\"slots\");\n".to_owned(),
             0 => format!("risk.throttle(\"{reason}\", \"client\", {});\n", self.float(1)),
             1 => format!("risk.tag(\"x\", {});\n", self.text(1)),
             2 => format!("risk.tag(\"y\", {});\n", self.float(1)),
