@@ -46,10 +46,10 @@ fn a_hammered_country_keeps_to_its_limit_and_another_is_never_touched() {
     };
     assert_eq!(with("US", "throttled"), 0);
     assert_eq!(with("US", "allowed"), THREADS * REQUESTS / 4);
-    // One window's worth, and what its end gave back while the test ran.
+    // One window's worth and what its end gave back while the test ran, within the twentieth that sharing may take.
     let admitted = with("KP", "allowed");
-    let most = LIMIT * (10.0 + seconds) + 1.0;
-    assert!(admitted as f64 >= LIMIT * 10.0 && admitted as f64 <= most, "{admitted} admitted in {seconds} s");
+    let (least, most) = (0.95 * LIMIT * 10.0, 1.05 * LIMIT * (10.0 + seconds) + 1.0);
+    assert!((least..=most).contains(&(admitted as f64)), "{admitted} admitted in {seconds} s");
     assert_eq!(statuses.iter().filter(|status| **status == 429).count(), with("KP", "throttled"));
 }
 
