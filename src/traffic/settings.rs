@@ -119,7 +119,7 @@ impl Shape {
         self.slots
     }
 
-    /// How many keys are counted exactly, those of this interval and of the one before together: half of the slots.
+    /// How many keys are counted all but exactly, those of this interval and of the one before together: half of the slots.
     pub const fn exact_keys(self) -> usize {
         self.slots / 2
     }
