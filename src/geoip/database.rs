@@ -23,6 +23,9 @@ use super::unpack::{Refusal, unpack};
 /// per node mean that the tree is tangled, and walking it might never end.
 const LEAVES_PER_NODE_MAX: u64 = 8;
 
+/// The smallest node that a tree can have, in bytes.
+const NODE_BYTES_MIN: usize = 6;
+
 const DAMAGED: &str = "the file is damaged or cut short: download it again";
 
 /// What a loaded database is, for an operator to read.
@@ -66,9 +69,11 @@ impl<F: Fact> Database<F> {
     }
 
     fn load(bytes: Vec<u8>, truncation: Truncation) -> Result<Self, Refusal> {
-        let reader = Reader::from_source(unpack(bytes)?)
+        let bytes = unpack(bytes)?;
+        let size = bytes.len();
+        let reader = Reader::from_source(bytes)
             .map_err(|error| Refusal::new(format!("not a MaxMind database: {error}"), DAMAGED))?;
-        let survey = Survey::of(&reader, truncation)?;
+        let survey = Survey::of(&reader, size, truncation)?;
         let values: HashSet<F> = survey.facts.values().copied().filter(|fact| *fact != F::UNKNOWN).collect();
         if values.is_empty() {
             let kind = &reader.metadata().database_type;
@@ -110,9 +115,11 @@ struct Survey<F> {
 }
 
 impl<F: Fact> Survey<F> {
-    fn of(reader: &Reader<Vec<u8>>, truncation: Truncation) -> Result<Self, Refusal> {
-        let mut survey =
-            Self { facts: Facts::default(), ranges: Gather::new(), loss: LossMeter::new(truncation) };
+    fn of(reader: &Reader<Vec<u8>>, bytes: usize, truncation: Truncation) -> Result<Self, Refusal> {
+        // What the file says of itself may be wrong; a tree of so many bytes has no more nodes than this.
+        let nodes = (reader.metadata().node_count as usize).min(bytes / NODE_BYTES_MIN);
+        let ranges = Gather::with_room(nodes + 1);
+        let mut survey = Self { facts: Facts::default(), ranges, loss: LossMeter::new(truncation) };
         // Repeated parts are walked too: skipping them inside the iterator could not be bounded.
         let all = WithinOptions::default().include_aliased_networks().include_networks_without_data();
         let mut left = (u64::from(reader.metadata().node_count) + 1) * LEAVES_PER_NODE_MAX;

@@ -2,7 +2,7 @@
 //!
 //! A walk down the file's tree touches a new part of memory at nearly every step. Here the first half of an IPv4
 //! address says where to look, and what is left to search there is a few neighbours. The file itself is not needed
-//! any more.
+//! any more. Of an IPv6 address the first half is kept: no prefix that is looked up is longer.
 
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +13,8 @@ use super::record::Fact;
 #[derive(Debug)]
 pub(super) struct Ranges<F> {
     ipv4: List<u32, F>,
-    ipv6: List<u128, F>,
+    /// By the first half of the address.
+    ipv6: List<u64, F>,
     /// For each first half of an IPv4 address: the range that holds the first address with it; and one more.
     halves: Box<[u32]>,
 }
@@ -21,7 +22,7 @@ pub(super) struct Ranges<F> {
 /// Takes networks in ascending order, as a tree is walked.
 pub(super) struct Gather<F> {
     ipv4: List<u32, F>,
-    ipv6: List<u128, F>,
+    ipv6: List<u64, F>,
 }
 
 /// Ranges that follow one another without a gap, neighbours of different value, from the first address on.
@@ -32,8 +33,9 @@ struct List<A, F> {
 }
 
 impl<F: Fact> Gather<F> {
-    pub(super) fn new() -> Self {
-        Self { ipv4: List::unknown(0), ipv6: List::unknown(0) }
+    /// With room for so many ranges of each kind; room that is not used costs nothing.
+    pub(super) fn with_room(ranges: usize) -> Self {
+        Self { ipv4: List::with_room(ranges, 0), ipv6: List::with_room(ranges, 0) }
     }
 
     /// Takes the next network.
@@ -45,7 +47,11 @@ impl<F: Fact> Gather<F> {
                 if first.is_unspecified() && prefix_len <= 96 {
                     self.ipv4.add(0, fact);
                 }
-                self.ipv6.add(first.into(), fact);
+                let first = u128::from(first);
+                // Others begin inside a half that has its value already.
+                if first as u64 == 0 {
+                    self.ipv6.add((first >> 64) as u64, fact);
+                }
             }
         }
     }
@@ -67,7 +73,7 @@ impl<F: Fact> Ranges<F> {
             IpAddr::V4(address) => self.ipv4_value(address),
             IpAddr::V6(address) => match u32::try_from(u128::from(address)) {
                 Ok(within) => self.ipv4_value(within.into()),
-                Err(_) => self.ipv6.value(self.ipv6.range_of(address.into())),
+                Err(_) => self.ipv6.value(self.ipv6.range_of((u128::from(address) >> 64) as u64)),
             },
         }
     }
@@ -88,8 +94,11 @@ impl<F: Fact> Ranges<F> {
 }
 
 impl<A: Copy + Ord, F: Fact> List<A, F> {
-    fn unknown(first: A) -> Self {
-        Self { begins: vec![first], values: vec![F::UNKNOWN] }
+    fn with_room(ranges: usize, first: A) -> Self {
+        let mut list = Self { begins: Vec::with_capacity(ranges), values: Vec::with_capacity(ranges) };
+        list.begins.push(first);
+        list.values.push(F::UNKNOWN);
+        list
     }
 
     fn add(&mut self, begin: A, fact: F) {
@@ -132,7 +141,7 @@ mod tests {
     use crate::facts::place::Asn;
 
     fn gather(networks: &[(&str, u8, u32)]) -> Ranges<Asn> {
-        let mut gather = Gather::new();
+        let mut gather = Gather::with_room(4);
         for (first, prefix_len, asn) in networks {
             gather.add(first.parse().unwrap(), *prefix_len, Asn::new(*asn));
         }
@@ -181,6 +190,20 @@ mod tests {
         ] {
             assert_eq!(value(&ranges, address), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn of_ipv6_the_first_half_decides() {
+        let ranges = gather(&[
+            ("2001:db8::", 80, 1),
+            ("2001:db8:0:0:1::", 80, 2),
+            ("2001:db8:0:1::", 64, 3),
+            ("2001:db8:0:2:8000::", 65, 4),
+        ]);
+        for (address, expected) in [("2001:db8::", 1), ("2001:db8:0:0:1::", 1), ("2001:db8:0:1::7", 3)] {
+            assert_eq!(value(&ranges, address), expected, "{address}");
+        }
+        assert_eq!(value(&ranges, "2001:db8:0:2::"), 3, "the last that begins before it");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use flate2::read::MultiGzDecoder;
 /// How large a database may become when unpacked, in bytes: the largest ones in use are some hundred MiB.
 const UNPACKED_MAX: u64 = 1 << 30;
 
+/// No deflated byte unpacks to more.
+const DEFLATE_MAX: u64 = 1032;
+
 /// Where a tar archive carries the word `ustar`.
 const TAR_MAGIC_AT: usize = 257;
 
@@ -34,7 +37,8 @@ pub(super) fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
 }
 
 fn gunzip(packed: &[u8], max: u64) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::new();
+    // Growing step by step would leave twice as much behind.
+    let mut bytes = Vec::with_capacity(promised(packed).min(max) as usize);
     if let Err(error) = MultiGzDecoder::new(packed).take(max + 1).read_to_end(&mut bytes) {
         return Err(Refusal::new(
             format!("cannot be unpacked: {error}"),
@@ -48,6 +52,12 @@ fn gunzip(packed: &[u8], max: u64) -> Result<Vec<u8>, Refusal> {
         ));
     }
     Ok(bytes)
+}
+
+/// How many bytes the end of a gzip file says it unpacks to. No more than a hint, for room.
+fn promised(packed: &[u8]) -> u64 {
+    let end = packed.last_chunk().map_or(0, |end| u64::from(u32::from_le_bytes(*end)));
+    end.min(packed.len() as u64 * DEFLATE_MAX)
 }
 
 fn mistake(bytes: &[u8]) -> Option<Refusal> {
