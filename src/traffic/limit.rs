@@ -105,7 +105,7 @@ impl LimitSpec {
 }
 
 impl Limit {
-    /// `tag` tells the limits apart that share a table.
+    /// `tag` tells limits apart, also those that share a table.
     pub(super) fn new(spec: LimitSpec, tally: Tally, tag: u32) -> Self {
         Self { spec, tally, tag }
     }

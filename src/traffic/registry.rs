@@ -27,7 +27,7 @@ struct Shelves {
     limits: Vec<Weak<Limit>>,
     windows: Vec<Named>,
     members: Vec<(Interval, Weak<Members>)>,
-    /// The number of the next limit that shares a window.
+    /// The number of the last limit that was made.
     next_tag: u32,
 }
 
@@ -122,17 +122,17 @@ impl Shelves {
             return known;
         }
         self.next_tag = self.next_tag.wrapping_add(1);
-        let (tally, tag) = if spec.is_fair() {
+        let tally = if spec.is_fair() {
             let members = self.members(spec.window, shape);
-            (Tally::Fair(Box::new(Fair::new(spec.per, members))), self.next_tag)
+            Tally::Fair(Box::new(Fair::new(spec.per, members)))
         } else if spec.is_exact() {
             let window = Arc::new(Window::of_countries(spec.window, now));
             self.remember(Purpose::Countries(spec.name.clone()), &window);
-            (Tally::Window(window), 0)
+            Tally::Window(window)
         } else {
-            (Tally::Window(self.shared(spec.window, shape, now)), self.next_tag)
+            Tally::Window(self.shared(spec.window, shape, now))
         };
-        let limit = Arc::new(Limit::new(spec.clone(), tally, tag));
+        let limit = Arc::new(Limit::new(spec.clone(), tally, self.next_tag));
         self.limits.push(Arc::downgrade(&limit));
         limit
     }
