@@ -228,6 +228,7 @@ impl Kept {
             limit: None,
             fault: None,
             judge: Duration::from_micros(3),
+            waited: Duration::ZERO,
             total: Duration::from_micros(345),
             ended: self.gate.clock.now().tick,
         }

@@ -4,6 +4,7 @@
 //! and upstreams are names that an operator wrote. Nothing that a client sends becomes a label. On the path of a
 //! request no label is looked up in the registry: handles are resolved when a policy is published.
 
+mod delays;
 mod surges;
 
 use std::collections::{BTreeMap, HashMap};
@@ -44,6 +45,7 @@ pub struct Metrics {
     request: Histogram,
     upstream_errors: IntCounterVec,
     dropped: IntCounter,
+    delays: delays::Delays,
     surges: surges::Surges,
 }
 
@@ -105,6 +107,7 @@ impl Metrics {
             )?,
             upstream_errors: vec("riskgate_upstream_errors_total", "Failures of upstreams.", &["upstream"])?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
+            delays: delays::Delays::new()?,
             surges: surges::Surges::new()?,
         };
         for collector in metrics.collectors() {
@@ -160,6 +163,16 @@ impl Metrics {
             Some(handle) => handle.get_or_init(make).inc(),
             None => make().inc(),
         }
+    }
+
+    /// Counts a request that waited so long at limits, the last of them `per` this key, and what became of it.
+    pub fn delayed(&self, per: Per, outcome: Outcome, waited: Duration) {
+        self.delays.delayed(per, outcome, waited);
+    }
+
+    /// Shows how many requests wait at limits now.
+    pub fn waiting(&self, requests: usize) {
+        self.delays.waiting(requests);
     }
 
     /// Shows the fair shares of these countries, the smallest of each, and of no others.
@@ -245,7 +258,7 @@ impl Metrics {
             Box::new(self.upstream_errors.clone()),
             Box::new(self.dropped.clone()),
         ];
-        own.into_iter().chain(self.surges.collectors()).collect()
+        own.into_iter().chain(self.delays.collectors()).chain(self.surges.collectors()).collect()
     }
 }
 
@@ -344,6 +357,7 @@ mod tests {
             rulebook: Rulebook::default(),
             weights: HashMap::new(),
             limits: HashMap::default(),
+            delays: HashMap::default(),
             counters: Vec::new(),
             caps: Vec::new(),
         })

@@ -17,7 +17,7 @@ use crate::geoip::Geo;
 use crate::ip_list::IpList;
 use crate::rules::Policy;
 use crate::signals::{Key, RequestContext, Root, Text, Value, Vocabulary};
-use crate::traffic::{Cap, Claim, Counter, Dimension, Limit, Most, Per};
+use crate::traffic::{Cap, Claim, Counter, Delay, Dimension, Limit, Most, Per};
 
 /// The number of a snapshot; each published one has a higher number than the one before. 0 was never published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -49,6 +49,8 @@ pub struct Contents {
     pub weights: HashMap<CountryCode, u8>,
     /// Every limit that scripts, levels and countries can demand.
     pub limits: HashMap<(Text, Per), Arc<Limit>, foldhash::fast::FixedState>,
+    /// What limits may delay, by their name; what is not here is refused at once.
+    pub delays: HashMap<Text, Delay, foldhash::fast::FixedState>,
     /// Every declared counter.
     pub counters: Vec<Arc<Counter>>,
     /// Every declared limit of requests in flight.
@@ -151,6 +153,11 @@ impl Snapshot {
     /// The limits, for display.
     pub fn limits(&self) -> impl Iterator<Item = &Arc<Limit>> {
         self.contents.limits.values()
+    }
+
+    /// What the limit of that name may delay.
+    pub fn delay(&self, limit: &Text) -> Option<Delay> {
+        self.contents.delays.get(limit).copied()
     }
 
     /// What a request that needs a place under the declared limit of that name has to claim.

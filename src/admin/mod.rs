@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::facts::request::{RequestHead, Scheme};
 use crate::metrics::Metrics;
 use crate::proxy::drain::Drain;
+use crate::proxy::waiting::WaitingRoom;
 use crate::record::Recorder;
 use crate::reload::{Live, Requests};
 use crate::scoreboard::Scoreboard;
@@ -49,6 +50,8 @@ pub struct Admin {
     pub scoreboard: Arc<Scoreboard>,
     /// All that limits and scripts count.
     pub traffic: Arc<Traffic>,
+    /// Where requests wait that limits delay.
+    pub room: Arc<WaitingRoom>,
     /// The names of the routes, by number.
     pub routes: Vec<String>,
     /// The clocks.

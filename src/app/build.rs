@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::delays::delays;
 use crate::cases::{Case, Setting};
 use crate::clock::Clock;
 use crate::config::{
@@ -86,6 +87,7 @@ impl Builder {
         }
         let rulebook = self.rulebook();
         let specs = self.limit_specs(&policy, &rulebook);
+        let delays = delays(&self.config, &self.config_path, &specs)?;
         let now = self.clock.now().tick;
         let refuse = |error: TrafficError| vec![Problem::error(&self.config_path, error.to_string())];
         let limits = self.traffic.limits(&specs, now).map_err(refuse)?;
@@ -93,6 +95,7 @@ impl Builder {
             limits.into_iter().map(|limit| ((limit.spec().name.as_str().into(), limit.spec().per), limit));
         let contents = Contents {
             limits: limits.collect(),
+            delays,
             counters: self.traffic.counters(&self.counter_specs(), now),
             caps: self.caps(),
             weights: self.config.countries.iter().map(|(code, country)| (*code, country.weight)).collect(),

@@ -5,6 +5,7 @@
 //! here: it only says which part is given to which.
 
 pub mod build;
+mod delays;
 mod keeper;
 pub mod parts;
 mod services;
@@ -32,6 +33,7 @@ use crate::proxy::pool::Pool;
 use crate::proxy::relay::Relay;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
 use crate::proxy::upstream::Upstream;
+use crate::proxy::waiting::WaitingRoom;
 use crate::proxy::{Gate, Identity, Patience};
 use crate::record::{Recorder, Running};
 use crate::reload::watch::{Pace, Watch};
@@ -143,15 +145,15 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         keeper: keeper.clone(),
         origin,
     };
-    let scoreboard = scoreboard(&config, &live, clock);
-    let shared = Shared { requests, traffic, metrics, scoreboard, recorder, clock, drain };
+    let (scoreboard, room) = (scoreboard(&config, &live, clock), Arc::default());
+    let shared = Shared { requests, traffic, metrics, scoreboard, room, recorder, clock, drain };
     if let Some(listener) = admin {
         ready.add_admin(listener, shared.admin(&config, setting));
     }
     let pools = upstreams.iter().flat_map(Upstream::pools).collect();
     ready.add_services(keep_up, shared.housekeeping(&config, &identity, pools, keeper, manner));
     let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
-    let Shared { traffic, metrics, scoreboard, recorder, drain, .. } = shared;
+    let Shared { traffic, metrics, scoreboard, room, recorder, drain, .. } = shared;
     let relay = Relay::new(&ready.server.configuration);
     let gate = Gate {
         live,
@@ -160,6 +162,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         routes,
         upstreams,
         relay,
+        room,
         recorder,
         metrics,
         scoreboard,
@@ -177,6 +180,7 @@ struct Shared {
     traffic: Arc<Traffic>,
     metrics: Arc<Metrics>,
     scoreboard: Arc<Scoreboard>,
+    room: Arc<WaitingRoom>,
     recorder: Recorder,
     clock: Clock,
     drain: Drain,
@@ -191,6 +195,7 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             scoreboard: Arc::clone(&self.scoreboard),
             traffic: Arc::clone(&self.traffic),
+            room: Arc::clone(&self.room),
             routes: config.routes.iter().map(|route| route.name.clone()).collect(),
             clock: self.clock,
             setting,

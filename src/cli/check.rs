@@ -9,6 +9,7 @@ use super::layout::{Columns, Ink, count, grouped, list, size};
 use super::{diagnostics, not_good};
 use crate::app::build::Builder;
 use crate::app::{self, Loaded, parts};
+use crate::config::units::show_duration;
 use crate::config::{Host, Origin, Upstream};
 use crate::decision::{LevelAction, Mode};
 use crate::facts::problem::Problem;
@@ -190,9 +191,19 @@ impl Checked {
                 &limit.name,
                 &format!("per {}", limit.per.as_str()),
                 &format!("over {}", limit.window),
+                &self.delay(&limit.name),
             ]);
         }
         columns.lines(2)
+    }
+
+    /// What a limit lets wait at most.
+    fn delay(&self, limit: &str) -> String {
+        self.snapshot.delay(&limit.into()).map_or_else(String::new, |delay| {
+            let most = count(delay.most, "request");
+            let verb = if delay.most == 1 { "waits" } else { "wait" };
+            format!("up to {most} {verb} up to {}", show_duration(delay.longest))
+        })
     }
 
     fn concurrency(&self) -> String {

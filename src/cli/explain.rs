@@ -238,7 +238,10 @@ fn then(record: &Record) -> String {
         if record.contains_key("limit") { format!(" by `{}`", field("limit")) } else { String::new() };
     let fault = if record.contains_key("fault") { format!(", {}", field("fault")) } else { String::new() };
     let request = format!("{} {}{} from {}", field("method"), field("host"), field("path"), field("country"));
-    let judged = format!("score {}, level {}: {}{limit}", field("score"), field("level"), field("action"));
+    let waited = record.get("waited_ms").and_then(Value::as_u64);
+    let waited = waited.map_or_else(String::new, |ms| format!(" after a wait of {ms} ms"));
+    let judged =
+        format!("score {}, level {}: {}{limit}{waited}", field("score"), field("level"), field("action"));
     let (time, generation, status) = (field("time"), field("generation"), field("status"));
     format!("{request}\n{time}, generation {generation}, status {status}{fault}\n\nthen  {judged}")
 }

@@ -10,6 +10,7 @@ mod concurrency;
 mod counters;
 mod countries;
 mod decisions;
+mod delays;
 mod geoip;
 mod kinds;
 mod levels;
@@ -64,6 +65,7 @@ pub use self::route::{Host, Route};
 pub use self::server::Server;
 pub use self::traffic::Traffic;
 pub use self::upstream::{Origin, ServerAddress, Upstream};
+pub use crate::traffic::Delay;
 
 use self::admin::Surroundings;
 use self::reader::Document;
@@ -92,6 +94,8 @@ pub struct Config {
     pub counters: BTreeMap<String, Counter>,
     /// Every `[concurrency.NAME]`, by name.
     pub concurrency: BTreeMap<String, Concurrency>,
+    /// Every `[limits."NAME"]`, by name, and where it is. Whether there is such a limit is not known here.
+    pub limits: BTreeMap<String, Written<Delay>>,
     /// `[levels]`.
     pub levels: Levels,
     /// `[countries]`.
@@ -176,7 +180,8 @@ impl Config {
         let lists = lists::read(document);
         let policy = section(&policy::LAYOUT).and_then(|it| policy::read(&it));
         let (counters, levels) = (counters::read(document), levels::read(document));
-        let (concurrency, countries) = (concurrency::read(document), countries::read(document));
+        let (concurrency, limits) = (concurrency::read(document), delays::read(document));
+        let countries = countries::read(document);
         let decisions = section(&decisions::LAYOUT).and_then(|it| decisions::read(&it));
         let reload = section(&reload::LAYOUT).and_then(|it| reload::read(&it));
         let traffic = section(&traffic::LAYOUT).and_then(|it| traffic::read(&it));
@@ -196,6 +201,7 @@ impl Config {
             policy: policy?,
             counters: counters?,
             concurrency: concurrency?,
+            limits: limits?,
             levels: levels?,
             countries: countries?,
             decisions: decisions?,
@@ -253,8 +259,10 @@ impl Config {
 
     /// Takes over from `running` the sections that only a restart can change.
     pub fn keep_fixed(self, running: &Self) -> Self {
-        let Self { geoip, lists, policy, counters, concurrency, levels, countries, warnings, .. } = self;
-        Self { geoip, lists, policy, counters, concurrency, levels, countries, warnings, ..running.clone() }
+        let Self { geoip, lists, policy, counters, concurrency, limits, levels, countries, warnings, .. } =
+            self;
+        let fixed = running.clone();
+        Self { geoip, lists, policy, counters, concurrency, limits, levels, countries, warnings, ..fixed }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::reader::{Fallback, Layout};
 use super::{
-    admin, client, concurrency, counters, countries, decisions, geoip, levels, listener, lists, log, policy,
-    privacy, reload, route, server, traffic, upstream,
+    admin, client, concurrency, counters, countries, decisions, delays, geoip, levels, listener, lists, log,
+    policy, privacy, reload, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 18] = [
+pub(super) const LAYOUTS: [&Layout; 19] = [
     &server::LAYOUT,
     &listener::LAYOUT,
     &admin::LAYOUT,
@@ -18,6 +18,7 @@ pub(super) const LAYOUTS: [&Layout; 18] = [
     &policy::LAYOUT,
     &counters::LAYOUT,
     &concurrency::LAYOUT,
+    &delays::LAYOUT,
     &levels::LAYOUT,
     &countries::LAYOUT,
     &decisions::LAYOUT,
@@ -29,8 +30,8 @@ pub(super) const LAYOUTS: [&Layout; 18] = [
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 7] =
-    ["geoip", "lists", "policy", "counters", "concurrency", "levels", "countries"];
+pub(super) const LIVE: [&str; 8] =
+    ["geoip", "lists", "policy", "counters", "concurrency", "limits", "levels", "countries"];
 
 /// Every section and key, as Markdown: a heading, a paragraph and a table each.
 pub fn reference_markdown() -> String {

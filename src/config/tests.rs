@@ -101,7 +101,7 @@ fn every_key_of_a_layout_is_read() {
             let member = match layout.table {
                 "countries" => "DE".to_owned(),
                 "levels" => "high".to_owned(),
-                "lists" | "counters" | "concurrency" | "upstream" => "name".to_owned(),
+                "lists" | "counters" | "concurrency" | "limits" | "upstream" => "name".to_owned(),
                 _ => String::new(),
             };
             let heading = match (member.as_str(), layout.heading.starts_with("[[")) {

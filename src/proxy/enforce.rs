@@ -1,24 +1,30 @@
 //! Enforcement: the one place that lets requests through and writes responses.
 //!
 //! A [`Permit`] can be made only here, and choosing an upstream takes one: nothing reaches an origin unjudged.
-//! Whatever is not admitted is answered, on a connection that stays open, with a refusal that tells nothing.
+//! Whatever is not admitted waits for a while, where a limit may delay it, or is answered, on a connection that stays
+//! open, with a refusal that tells nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+use pingora::{Error, Result};
 
-use super::exchange::Judged;
+use super::Gate;
+use super::exchange::{Judged, Waited};
 use super::failure::Failure;
 use super::refusal::{Form, ProblemType, RateLimit, Refusal, RefusalStatus};
+use super::relay;
+use super::waiting::Place;
 use crate::actions::concurrency_reason;
 use crate::decision::{Demand, Outcome};
 use crate::facts::request::{RequestHead, Scheme};
+use crate::facts::time::Tick;
 use crate::pipeline::{Plan, claims, plan};
-use crate::traffic::{Admission, Check, Claim, Held, Per, Rejection, Traffic};
+use crate::signals::Text;
+use crate::traffic::{Admission, Check, Claim, Held, Lane, Per, Rejection, Traffic};
 
 /// Proof that a request was judged and admitted, and to which upstream.
 #[derive(Debug)]
@@ -132,8 +138,12 @@ impl Unserved {
 }
 
 /// Carries a judgement out. `Ok(true)` if the request was answered here.
-pub async fn enforce(session: &mut Session, judged: &mut Judged, traffic: &Traffic) -> Result<bool> {
-    let sentence = sentence(judged, traffic);
+pub async fn enforce(session: &mut Session, judged: &mut Judged, gate: &Gate) -> Result<bool> {
+    let mut sentence = sentence(judged, gate, judged.arrived(), None);
+    if Stop::of(judged, &sentence, Duration::ZERO).is_some() {
+        // Rare, and large.
+        sentence = Box::pin(delayed(session, judged, gate, sentence)).await?;
+    }
     let refusal = match &sentence {
         Sentence::Pass(_) => None,
         Sentence::Throttled { rejection, .. } => Some(throttled(judged, *rejection)),
@@ -164,7 +174,94 @@ pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure:
     }
 }
 
-fn sentence(judged: &mut Judged, traffic: &Traffic) -> Sentence {
+/// A limit that refused a request for now, and may delay it.
+struct Stop {
+    lane: Lane,
+    limit: String,
+    per: Per,
+    most: usize,
+    /// For how long the request may still wait.
+    left: Duration,
+    rejection: Rejection,
+}
+
+impl Stop {
+    /// `None` if the request may go on, or is to be refused: its limit delays nothing, or not for so long, after it has
+    /// `waited` already.
+    fn of(judged: &Judged, sentence: &Sentence, waited: Duration) -> Option<Self> {
+        let (limit, per, rejection) = match sentence {
+            Sentence::Throttled { limit, per, rejection } => (limit, *per, *rejection),
+            Sentence::Pass(_) | Sentence::Crowded { .. } | Sentence::Blocked | Sentence::Unserved(_) => {
+                return None;
+            }
+        };
+        let name = Text::from(limit.as_str());
+        let delay = judged.snapshot.delay(&name)?;
+        let left = delay.longest.checked_sub(waited).filter(|left| rejection.retry_after <= *left)?;
+        let lane = judged.snapshot.limit(&name, per)?.lane(&judged.seen.subject);
+        Some(Self { lane, limit: limit.clone(), per, most: delay.most, left, rejection })
+    }
+}
+
+/// Lets a request wait that a limit refused for now, until its limits admit it or it is clear that they will not in
+/// time. Who waits has one place in one line, and none among the requests in flight. When the gate stops, whoever still
+/// waits is refused. The error is that the client has gone.
+async fn delayed(
+    session: &mut Session,
+    judged: &mut Judged,
+    gate: &Gate,
+    mut sentence: Sentence,
+) -> Result<Sentence> {
+    let (begun, watched) = (gate.clock.tick(), relay::fits(session.req_header()));
+    let (mut now, mut place) = (begun, None::<Place<'_>>);
+    while !gate.drain.has_begun()
+        && let Some(stop) = Stop::of(judged, &sentence, between(begun, now))
+    {
+        let join = || gate.room.join(stop.lane, &stop.limit, stop.most, stop.rejection, now);
+        // Whoever goes to another line leaves its own first.
+        place = place.filter(|place| place.is_in(stop.lane)).or_else(join);
+        let Some(here) = &place else { break };
+        let came = tokio::select! {
+            biased;
+            () = gate.drain.begun() => Ok(false),
+            gone = gone(session, watched) => Err(gone),
+            came = here.wait(stop.rejection, now, stop.left) => Ok(came),
+        };
+        now = gate.clock.tick();
+        judged.waited = Some(Waited { per: stop.per, time: between(begun, now) });
+        match came {
+            Ok(true) => sentence = self::sentence(judged, gate, now, place.as_ref()),
+            Ok(false) => {
+                let rejection = here.forecast(now).unwrap_or(stop.rejection);
+                return Ok(Sentence::Throttled { limit: stop.limit, per: stop.per, rejection });
+            }
+            Err(gone) => {
+                judged.sentence = Some(sentence);
+                return Err(gone);
+            }
+        }
+    }
+    Ok(sentence)
+}
+
+/// Resolves when the client has gone. That shows only where there is no body that would have to be read first.
+async fn gone(session: &mut Session, watched: bool) -> Box<Error> {
+    if !watched {
+        return std::future::pending().await;
+    }
+    loop {
+        if let Err(error) = session.read_body_or_idle(true).await {
+            return error.into_down();
+        }
+    }
+}
+
+fn between(then: Tick, now: Tick) -> Duration {
+    now.elapsed().saturating_sub(then.elapsed())
+}
+
+/// What becomes of a request now. Without a place in a line it does not overtake those who have one.
+fn sentence(judged: &mut Judged, gate: &Gate, now: Tick, place: Option<&Place<'_>>) -> Sentence {
     if let Some(why) = judged.unfit {
         return Sentence::Unserved(why);
     }
@@ -174,12 +271,15 @@ fn sentence(judged: &mut Judged, traffic: &Traffic) -> Sentence {
         (Plan::Block, _) | (_, None) => return Sentence::Blocked,
         (Plan::Admit(checks), Some(claims)) => (checks, claims),
     };
+    if let (None, Some(waits)) = (place, queue(judged, &checks, gate, now)) {
+        return waits;
+    }
     // Places first: they can be given back unseen, what a limit has counted is used up.
-    let held = match hold(judged, &claims, traffic) {
+    let held = match hold(judged, &claims, &gate.traffic, now) {
         Ok(held) => held,
         Err(crowded) => return crowded,
     };
-    match (admit(judged, &checks, traffic), judged.route.as_ref()) {
+    match (admit(judged, &checks, &gate.traffic, now), judged.route.as_ref()) {
         (Err(throttled), _) => throttled,
         (Ok(()), None) => Sentence::Unserved(Unserved::NoRoute),
         (Ok(()), Some(route)) => {
@@ -190,22 +290,39 @@ fn sentence(judged: &mut Judged, traffic: &Traffic) -> Sentence {
     }
 }
 
-fn hold(judged: &Judged, claims: &[Claim<'_>], traffic: &Traffic) -> Result<Held, Sentence> {
+/// Why a request that has just come does not ask its limits: others wait there.
+fn queue(judged: &Judged, demands: &[(&Demand, Check<'_>)], gate: &Gate, now: Tick) -> Option<Sentence> {
+    if gate.room.waiting() == 0 {
+        return None;
+    }
+    demands.iter().find_map(|(demand, check)| {
+        judged.snapshot.delay(&demand.limit)?;
+        let rejection = gate.room.behind(check.limit.lane(&judged.seen.subject), now)?;
+        Some(Sentence::Throttled { limit: demand.limit.to_string(), per: demand.per, rejection })
+    })
+}
+
+fn hold(judged: &Judged, claims: &[Claim<'_>], traffic: &Traffic, now: Tick) -> Result<Held, Sentence> {
     if claims.is_empty() {
         return Ok(Held::nothing());
     }
-    traffic.hold(&judged.seen.subject, claims, judged.arrived.tick).map_err(|full| {
+    traffic.hold(&judged.seen.subject, claims, now).map_err(|full| {
         let name = claims.get(full.claim).map(|claim| concurrency_reason(&claim.cap.spec().name));
         Sentence::Crowded { limit: name.unwrap_or_default(), retry_after: full.retry_after }
     })
 }
 
-fn admit(judged: &Judged, demands: &[(&Demand, Check<'_>)], traffic: &Traffic) -> Result<(), Sentence> {
+fn admit(
+    judged: &Judged,
+    demands: &[(&Demand, Check<'_>)],
+    traffic: &Traffic,
+    now: Tick,
+) -> Result<(), Sentence> {
     if demands.is_empty() {
         return Ok(());
     }
     let checks: Vec<Check<'_>> = demands.iter().map(|(_, check)| *check).collect();
-    match traffic.admit(&judged.seen.subject, &checks, judged.arrived.tick) {
+    match traffic.admit(&judged.seen.subject, &checks, now) {
         Admission::Admit => Ok(()),
         Admission::Reject(rejection) => {
             let demand = demands.get(rejection.check).map(|(demand, _)| demand);

@@ -24,7 +24,7 @@ use crate::routes::Route;
 use crate::scoreboard::Event;
 use crate::signals::RequestContext;
 use crate::snapshot::Snapshot;
-use crate::traffic::{Held, Subject};
+use crate::traffic::{Held, Per, Subject};
 
 /// One request and its answer.
 pub struct Exchange {
@@ -58,8 +58,18 @@ pub struct Judged {
     /// Its places among the requests in flight; they are free again when this is dropped, whatever happens.
     pub(super) held: Held,
     judge: Duration,
+    /// How long it waited, and at what; `None` if it did not.
+    pub(super) waited: Option<Waited>,
     turn: Option<Turn>,
     from_origin: bool,
+}
+
+/// How long a request waited at limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waited {
+    /// What the last of these limits tells apart.
+    pub(super) per: Per,
+    pub(super) time: Duration,
 }
 
 /// What is kept of a request's signals when its head is no longer looked at.
@@ -164,6 +174,7 @@ impl Judged {
             sentence: None,
             held: Held::nothing(),
             judge: Duration::ZERO,
+            waited: None,
             turn: None,
             from_origin: false,
         }
@@ -193,6 +204,15 @@ impl Judged {
     /// When the head was parsed.
     pub(super) fn arrived(&self) -> Tick {
         self.arrived.tick
+    }
+
+    /// When it could go on: when the head was parsed, and after the time that it waited.
+    pub(super) fn passed(&self) -> Tick {
+        Tick::from_elapsed(self.arrived.tick.elapsed() + self.waiting_time())
+    }
+
+    fn waiting_time(&self) -> Duration {
+        self.waited.map_or(Duration::ZERO, |waited| waited.time)
     }
 
     /// Time since the head was parsed.
@@ -275,6 +295,7 @@ impl Judged {
             limit,
             fault: unserved.or_else(|| failure.map(Failure::as_str)),
             judge: self.judge,
+            waited: self.waiting_time(),
             total: self.since(ended),
             ended,
         }

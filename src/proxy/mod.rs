@@ -16,6 +16,7 @@ pub mod refusal;
 pub mod relay;
 pub mod server;
 pub mod upstream;
+pub mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,7 @@ use forward::Forwarding;
 use refusal::DECISION_HEADER;
 use relay::Relay;
 use upstream::Upstream;
+use waiting::WaitingRoom;
 
 pub use identity::{Caller, Identity};
 
@@ -64,6 +66,8 @@ pub struct Gate {
     pub upstreams: Vec<Upstream>,
     /// The short way to them.
     pub relay: Relay,
+    /// Where requests wait that limits delay.
+    pub room: Arc<WaitingRoom>,
     /// Where records go.
     pub recorder: Recorder,
     /// What is counted for operators.
@@ -120,7 +124,7 @@ impl ProxyHttp for Gate {
         let seen = Seen::of(&located, &context);
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
         let mut judged = judged.decided(self.clock.tick());
-        let answered = enforce::enforce(session, &mut judged, &self.traffic).await;
+        let answered = enforce::enforce(session, &mut judged, self).await;
         self.scoreboard.count(&judged.event());
         exchange.keep(judged);
         if answered? {
@@ -208,6 +212,9 @@ impl ProxyHttp for Gate {
         self.metrics.decided(country, record.outcome, level, record.judge, record.total);
         if let Some(Sentence::Throttled { per, .. }) = judged.sentence {
             self.metrics.throttled(country, per);
+        }
+        if let Some(waited) = judged.waited {
+            self.metrics.delayed(waited.per, record.outcome, waited.time);
         }
         self.metrics.reasoned(record.decision.reasons());
         self.metrics.failed(record.evaluation);

@@ -93,11 +93,11 @@ impl Gate {
     }
 
     async fn relay_once(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-        let arrived = exchange.judged().map(Judged::arrived).unwrap_or_default();
+        let now = exchange.judged().map(Judged::passed).unwrap_or_default();
         let Some(server) = self.server(exchange) else {
             return Error::e_explain(ErrorType::InternalError, "a request without a permit");
         };
-        let (mut origin, reused) = match self.relay.connect(server, arrived).await {
+        let (mut origin, reused) = match self.relay.connect(server, now).await {
             Ok(connected) => connected,
             Err(error) => return Err(self.fail_to_connect(session, &server.peer, exchange, error.into_up())),
         };

@@ -54,6 +54,8 @@ pub struct DecisionRecord<'a> {
     pub fault: Option<&'static str>,
     /// Time from the parsed head to the decision.
     pub judge: Duration,
+    /// Time that it waited at limits, which is no part of `judge`; zero if it did not.
+    pub waited: Duration,
     /// Time from the parsed head to the end of the response.
     pub total: Duration,
     /// When the response ended.
@@ -78,6 +80,9 @@ impl Entry for DecisionRecord<'_> {
         self.write_decision(&mut json);
         json.raw(",\"signals\":").json(self.signals);
         json.raw(",\"judge_us\":").number(micros(self.judge));
+        if !self.waited.is_zero() {
+            json.raw(",\"waited_ms\":").number(millis(self.waited));
+        }
         json.raw(",\"total_us\":").number(micros(self.total)).raw("}");
     }
 }
@@ -145,6 +150,11 @@ fn short(text: &str) -> &str {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Rounded up, so that whoever waited did not wait for nothing.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

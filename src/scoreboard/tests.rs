@@ -48,6 +48,7 @@ fn snapshot(generation: u64, reason: &str) -> Snapshot {
         rulebook: rulebook(),
         weights: Default::default(),
         limits: limits.collect(),
+        delays: Default::default(),
         counters: Vec::new(),
         caps: Vec::new(),
     };

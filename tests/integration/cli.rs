@@ -151,7 +151,7 @@ impl Drop for Process {
 
 #[test]
 fn check_says_what_would_be_loaded() {
-    let files = gate().write();
+    let files = gate().section("limits.\"level.medium\"", "delay = \"2s\"\nwaiting = 50").write();
     let said = riskgate(&files, &["check"]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     assert!(said.out.starts_with(&format!("{} is good\n", files.config().display())), "{}", said.out);
@@ -171,7 +171,7 @@ fn check_says_what_would_be_loaded() {
         "critical from 90 block",
         "DE 1 point KP 60 points, 5/s",
         "country per country over 10s",
-        "level.medium per client over 10s",
+        "level.medium per client over 10s up to 50 requests wait up to 2s",
         "login_failed per client over 10m in steps of 50s events about 921 keys at once",
         "default * / -> origin built in",
     ]);

@@ -16,6 +16,7 @@ mod canary;
 mod cli;
 mod counting;
 mod crowds;
+mod delays;
 mod enforcement;
 mod failures;
 mod identity;

@@ -35,6 +35,8 @@ struct Line<'a> {
     errors: Vec<ErrorLine<'a>>,
     signals: serde_json::Value,
     judge_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waited_ms: Option<u64>,
     total_us: u64,
 }
 
@@ -72,6 +74,8 @@ impl<'a> Line<'a> {
             errors: errors.map(|(outcome, error)| ErrorLine { rule: &outcome.rule, error }).collect(),
             signals: serde_json::from_slice(record.signals).unwrap(),
             judge_us: record.judge.as_micros() as u64,
+            waited_ms: (record.waited > Duration::ZERO)
+                .then_some(record.waited.as_micros().div_ceil(1_000) as u64),
             total_us: record.total.as_micros() as u64,
         }
     }
@@ -134,6 +138,7 @@ proptest! {
         signals in prop::collection::vec(any::<String>(), 0..4),
         (outcome, fault) in (0..4_usize, any::<bool>()),
         (judge, total) in (any::<u32>(), any::<u64>()),
+        waited in prop_oneof![Just(0), 1..30_000_000_u64],
     ) {
         let country = CountryCode::parse(&country).unwrap();
         let rulebook = rulebook(if block { OnError::Block } else { OnError::Skip });
@@ -157,6 +162,7 @@ proptest! {
             limit: limit.as_deref(),
             fault: fault.then_some("upstream_failed"),
             judge: Duration::from_nanos(judge.into()),
+            waited: Duration::from_micros(waited),
             total: Duration::from_micros(total),
             ended: Tick::default(),
         };

@@ -96,5 +96,9 @@ fn a_recorded_decision_is_judged_again_by_the_policy_of_now() {
     ]);
     let json = riskgate(&files, &["explain", &id, "--json"]).out;
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!((&json["recorded"]["id"], &json["unrecorded"][0]), (&id.into(), &"method".into()));
+    assert_eq!((&json["recorded"]["id"], &json["unrecorded"][0]), (&id.as_str().into(), &"method".into()));
+    let log = files.log();
+    files.write("decisions.jsonl", log.replace("\"total_us\"", "\"waited_ms\":250,\"total_us\""));
+    riskgate(&files, &["explain", &id])
+        .out_has(&["then score 60, level medium: allowed after a wait of 250 ms"]);
 }
