@@ -21,7 +21,7 @@ use riskgate::facts::client::{Keyring, PeerAddr, Pseudonym, Truncation, TrustedP
 use riskgate::facts::forwarded::ForwardHeader;
 use riskgate::facts::place::Place;
 use riskgate::facts::request::{RequestHead, Scheme};
-use riskgate::facts::time::Tick;
+use riskgate::facts::time::{Now, Tick};
 use riskgate::metrics::Metrics;
 use riskgate::pipeline::{self, Enquiry, Located};
 use riskgate::record::{self, DecisionRecord, Recorder, Writer};
@@ -60,13 +60,13 @@ fn judge(bencher: Bencher<'_, '_>, policy: &str) {
 }
 
 /// From the parsed head to the plan: identify, enrich, judge, plan, count.
-#[divan::bench(args = REQUESTS)]
+#[divan::bench(args = REQUESTS, sample_size = 100)]
 fn whole_shipped(bencher: Bencher<'_, '_>, request: &str) {
     whole(bencher, "shipped", request);
 }
 
 /// The same for the reference policy.
-#[divan::bench(args = REQUESTS)]
+#[divan::bench(args = REQUESTS, sample_size = 100)]
 fn whole_reference(bencher: Bencher<'_, '_>, request: &str) {
     whole(bencher, "reference", request);
 }
@@ -75,11 +75,10 @@ fn whole(bencher: Bencher<'_, '_>, policy: &str, request: &str) {
     let gate = Gate::with(policy);
     let request = parts(request);
     bencher.bench(|| {
-        gate.located(black_box(&request), |located| {
+        gate.located_at(black_box(&request), gate.clock.now(), |located, now| {
             let context = pipeline::enrich(located);
             let judgement = pipeline::judge(&gate.snapshot, &context);
             black_box(pipeline::plan(&gate.snapshot, &judgement.decision));
-            let now = gate.clock.now();
             pipeline::count(&gate.snapshot, located.subject(), &judgement.decision, &gate.traffic, now);
         });
     });
@@ -380,6 +379,7 @@ struct Gate {
     keys: Keyring,
     trusted: TrustedProxies,
     clock: Clock,
+    route: RouteKey,
 }
 
 impl Gate {
@@ -400,18 +400,23 @@ impl Gate {
             keys: Keyring::new(&Zeroizing::new([7; 32])),
             trusted: TrustedProxies::new(vec!["127.0.0.0/8".parse().expect("a network")]),
             clock: loaded.clock,
+            route: RouteKey::named("default"),
         }
     }
 
     fn located(&self, parts: &http::request::Parts, then: impl FnOnce(&Located<'_>)) {
+        self.located_at(parts, self.clock.now(), |located, _| then(located));
+    }
+
+    fn located_at(&self, parts: &http::request::Parts, now: Now, then: impl FnOnce(&Located<'_>, Now)) {
         let head = RequestHead::read(parts, Scheme::Http);
         let peer = PeerAddr::new(Some(([127, 0, 0, 1], 4711).into()));
         let lines = head.headers().get_all("x-forwarded-for").iter().map(|line| line.as_bytes());
         let ip = self.trusted.client_of(peer, ForwardHeader::XForwardedFor, lines);
         let client = ip.identify(Truncation::default(), &self.keys);
-        let (route, now, secrets) = (RouteKey::named("default"), self.clock.now(), &self.setting.secrets);
+        let (route, secrets) = (self.route, &self.setting.secrets);
         let enquiry = Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets };
-        then(&pipeline::locate(&self.snapshot, &self.traffic, enquiry));
+        then(&pipeline::locate(&self.snapshot, &self.traffic, enquiry), now);
     }
 }
 

@@ -1,8 +1,11 @@
 //! The middle of a request's life: enrich, evaluate, decide, plan.
 //!
-//! [`locate`] finds where a request comes from, [`enrich`] reads what is true right now into a [`RequestContext`]; from there on all is pure: [`judge`] depends
-//! on the snapshot and that context alone, so tests, `explain` and a recorded decision give the very same
-//! answer. [`plan`] says what a judgement means on the wire; carrying it out is for the edge.
+//! [`locate`] finds where a request comes from, [`enrich`] reads what is true right now into a [`RequestContext`];
+//! from there on all is pure: [`judge`] depends on the snapshot and that context alone, so tests, `explain` and a
+//! recorded decision give the very same answer. [`plan`] says what a judgement means on the wire; carrying it out is
+//! for the edge.
+
+use smallvec::SmallVec;
 
 use crate::decision::{Count, Decision, Demand, Evaluation};
 use crate::facts::client::{Client, ClientIp};
@@ -50,7 +53,7 @@ pub struct Judgement {
 /// What a decision means on the wire.
 pub enum Plan<'s> {
     /// Pass it on, if every one of these limits admits it. There may be none.
-    Admit(Vec<(&'s Demand, Check<'s>)>),
+    Admit(SmallVec<[(&'s Demand, Check<'s>); 2]>),
     /// Refuse it.
     Block,
 }
@@ -100,7 +103,7 @@ pub fn plan<'s>(snapshot: &'s Snapshot, decision: &'s Decision) -> Plan<'s> {
                 let limit = snapshot.limit(&demand.limit, demand.per)?;
                 Some((demand, Check { limit, rate: demand.rate }))
             };
-            let checks: Option<Vec<_>> = decision.demands().iter().map(check).collect();
+            let checks: Option<SmallVec<_>> = decision.demands().iter().map(check).collect();
             checks.map_or(Plan::Block, Plan::Admit)
         }
     }

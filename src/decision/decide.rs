@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::{Action, Evaluation, Level, LevelAction, Levels, Mode, Reason, RiskScore, Spoken};
 use crate::actions::Say;
 use crate::facts::place::CountryCode;
@@ -49,12 +51,15 @@ pub struct Decision {
     score: RiskScore,
     level: Level,
     action: Action,
-    reasons: Vec<Reason>,
-    demands: Vec<Demand>,
+    reasons: Few<Reason>,
+    demands: Few<Demand>,
     caps: Vec<Text>,
     tags: Vec<(Text, Text)>,
     counts: Vec<Count>,
 }
+
+/// Most requests have no more than two of a kind, which are kept in place.
+type Few<T> = SmallVec<[T; 2]>;
 
 /// Something to count once.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +78,7 @@ impl Rulebook {
     pub fn decide(&self, evaluation: &Evaluation, country: CountryCode, hard_list: Option<&str>) -> Decision {
         let mut explicit = Explicit::default();
         evaluation.said(Mode::Enforce).for_each(|(_, say)| explicit.hear(say));
-        let mut reasons: Vec<Reason> = evaluation.reasons().collect();
+        let mut reasons: Few<Reason> = evaluation.reasons().collect();
 
         let points = evaluation.said(Mode::Enforce).filter_map(|(_, say)| say.points());
         let score = if explicit.trusted { RiskScore::ZERO } else { RiskScore::of(points) };
@@ -196,7 +201,7 @@ impl Decision {
 struct Explicit {
     action: Action,
     trusted: bool,
-    demands: Vec<Demand>,
+    demands: Few<Demand>,
     caps: Vec<Text>,
     tags: Vec<(Text, Text)>,
     counts: Vec<Count>,

@@ -124,11 +124,24 @@ impl ClientIp {
     pub(crate) fn forwarded(&self, forward: Forward, client: &Client, keys: &Keyring) -> Option<String> {
         let address = self.0?;
         Some(match forward {
-            Forward::Full => address.to_string(),
-            Forward::Truncated => client.prefix.network()?.to_string(),
+            Forward::Full => text_of(address),
+            Forward::Truncated => text_of(client.prefix.network()?),
             Forward::Pseudonym => format!("_{}", keys.origin(&client.prefix)),
         })
     }
+}
+
+/// As `Display` writes it. Most requests need one, so that IPv4 does not take the way of all formatting.
+fn text_of(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let [a, b, c, d] = address.octets();
+    let mut text = String::with_capacity("255.255.255.255".len());
+    text.push_str(itoa::Buffer::new().format(a));
+    for octet in [b, c, d] {
+        text.push('.');
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
 }
 
 impl fmt::Debug for PeerAddr {

@@ -150,7 +150,11 @@ impl<'a> RequestHead<'a> {
 fn host(parts: &Parts) -> Cow<'_, str> {
     let named = parts.uri.authority().map(|authority| authority.as_str());
     let header = || parts.headers.get(http::header::HOST).and_then(|value| value.to_str().ok());
-    let host = named.or_else(header).unwrap_or("").trim();
+    let host = named.or_else(header).unwrap_or("");
+    if let Some(plain) = plain_name(host) {
+        return Cow::Borrowed(plain);
+    }
+    let host = host.trim();
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     // The port follows the last colon, unless that colon is inside the brackets of an IPv6 address.
     let host = match host.rsplit_once(':') {
@@ -163,6 +167,18 @@ fn host(parts: &Parts) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(host)
     }
+}
+
+/// The name in a host that is written as most are: in lower case, with or without a port.
+fn plain_name(host: &str) -> Option<&str> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    let (name, port) = match host.bytes().position(|byte| !plain(byte)) {
+        None => (host, ""),
+        Some(end) => host.split_at(end),
+    };
+    let is_port =
+        port.is_empty() || port.starts_with(':') && port.bytes().skip(1).all(|b| b.is_ascii_digit());
+    (is_port && !name.ends_with('.')).then_some(name)
 }
 
 fn normalise(path: &str) -> Cow<'_, str> {
@@ -291,6 +307,11 @@ mod tests {
             ("[2001:db8::1]:80", "[2001:db8::1]"),
             ("[2001:db8::1]", "[2001:db8::1]"),
             ("example.com.", "example.com"),
+            ("example.com.:80", "example.com"),
+            ("user@example.com:80", "example.com"),
+            ("example.com:", "example.com"),
+            ("example.com:80a", "example.com:80a"),
+            ("xn--bcher-kva.example:443", "xn--bcher-kva.example"),
             ("", ""),
         ] {
             let parts = parts("/", &[("host", sent)]);
