@@ -5,9 +5,10 @@
 //! request no label is looked up in the registry: handles are resolved when a policy is published.
 
 mod delays;
+mod limits;
 mod surges;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,15 +16,14 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 use crate::decision::{Evaluation, Level, Mode, Outcome, Reason};
 use crate::facts::place::CountryCode;
 use crate::facts::time::Wall;
 use crate::snapshot::{Generation, Snapshot};
-use crate::traffic::{Crowded, Per, Surge, Whose};
+use crate::traffic::{Claim, Crowded, Per, Surge};
 
 /// All metrics of one gate.
 pub struct Metrics {
@@ -34,7 +34,6 @@ pub struct Metrics {
     throttled: IntCounterVec,
     /// Handles of `throttled` by country and key, made when first used.
     throttles: Box<[OnceLock<IntCounter>]>,
-    fair_share: GaugeVec,
     reasons: IntCounterVec,
     script_errors: IntCounterVec,
     known: ArcSwap<Known>,
@@ -46,6 +45,7 @@ pub struct Metrics {
     upstream_errors: IntCounterVec,
     dropped: IntCounter,
     delays: delays::Delays,
+    limits: limits::Limits,
     surges: surges::Surges,
 }
 
@@ -79,13 +79,6 @@ impl Metrics {
                 &["country", "per"],
             )?,
             throttles: (0..CountryCode::COUNT * Per::ALL.len()).map(|_| OnceLock::new()).collect(),
-            fair_share: GaugeVec::new(
-                Opts::new(
-                    "riskgate_fair_share",
-                    "Requests/s that one client may have, in countries that are over a limit.",
-                ),
-                &["country"],
-            )?,
             reasons: vec("riskgate_reasons_total", "Reasons given by enforced scripts.", &["reason"])?,
             script_errors: vec(
                 "riskgate_script_errors_total",
@@ -108,6 +101,7 @@ impl Metrics {
             upstream_errors: vec("riskgate_upstream_errors_total", "Failures of upstreams.", &["upstream"])?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
             delays: delays::Delays::new()?,
+            limits: limits::Limits::new()?,
             surges: surges::Surges::new()?,
         };
         for collector in metrics.collectors() {
@@ -170,6 +164,11 @@ impl Metrics {
         self.delays.delayed(per, outcome, waited);
     }
 
+    /// How many requests are in flight under each limit of them.
+    pub fn in_flight<'a>(&self, limits: impl Iterator<Item = Claim<'a>>) {
+        self.limits.in_flight(limits);
+    }
+
     /// Shows how many requests wait at limits now.
     pub fn waiting(&self, requests: usize) {
         self.delays.waiting(requests);
@@ -177,17 +176,7 @@ impl Metrics {
 
     /// Shows the fair shares of these countries, the smallest of each, and of no others.
     pub fn fair_shares(&self, crowded: &[Crowded]) {
-        let mut shares = BTreeMap::new();
-        for Crowded { whose, fair_share, .. } in crowded {
-            if let Whose::Country(country) = whose {
-                let share: &mut f64 = shares.entry(*country).or_insert(*fair_share);
-                *share = share.min(*fair_share);
-            }
-        }
-        self.fair_share.reset();
-        for (country, share) in shares {
-            self.fair_share.with_label_values(&[country.as_str()]).set(share);
-        }
+        self.limits.fair_shares(crowded);
     }
 
     /// Counts the reasons of one request; observed ones did not count, and are not counted.
@@ -244,10 +233,9 @@ impl Metrics {
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector>> {
-        let own: [Box<dyn Collector>; 12] = [
+        let own: [Box<dyn Collector>; 11] = [
             Box::new(self.decisions.clone()),
             Box::new(self.throttled.clone()),
-            Box::new(self.fair_share.clone()),
             Box::new(self.reasons.clone()),
             Box::new(self.script_errors.clone()),
             Box::new(self.reloads.clone()),
@@ -258,7 +246,8 @@ impl Metrics {
             Box::new(self.upstream_errors.clone()),
             Box::new(self.dropped.clone()),
         ];
-        own.into_iter().chain(self.delays.collectors()).chain(self.surges.collectors()).collect()
+        let own = own.into_iter().chain(self.limits.collectors());
+        own.chain(self.delays.collectors()).chain(self.surges.collectors()).collect()
     }
 }
 
@@ -309,33 +298,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(metrics.text(4).contains("riskgate_decisions_dropped_total 4"));
-    }
-
-    #[test]
-    fn a_throttle_is_counted_by_country_and_a_fair_share_shown_while_a_country_is_crowded() {
-        let metrics = Metrics::new().unwrap();
-        let kp = CountryCode::parse("KP").unwrap();
-        (0..3).for_each(|_| metrics.throttled(kp, Per::Country));
-        metrics.throttled(kp, Per::Client);
-        let crowded = |fair_share| Crowded {
-            limit: "country".into(),
-            whose: Whose::Country(kp),
-            rate: 5.0,
-            admitted: 4.9,
-            throttled: 20.0,
-            fair_share,
-        };
-        metrics.fair_shares(&[crowded(1.5), crowded(0.5)]);
-        let text = metrics.text(0);
-        for line in [
-            "riskgate_throttled_total{country=\"KP\",per=\"country\"} 3",
-            "riskgate_throttled_total{country=\"KP\",per=\"client\"} 1",
-            "riskgate_fair_share{country=\"KP\"} 0.5",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-        }
-        metrics.fair_shares(&[]);
-        assert!(!metrics.text(0).contains("riskgate_fair_share{"));
     }
 
     fn snapshot(script: &str) -> Snapshot {

@@ -18,6 +18,7 @@ impl Endpoint for Metrics {
 
     async fn answer(&self, admin: &Admin, _: Asked) -> Answer {
         admin.metrics.fair_shares(&admin.traffic.crowded(admin.clock.now().tick));
+        admin.metrics.in_flight(admin.live.pin().claims());
         admin.metrics.waiting(admin.room.waiting());
         Answer::text(admin.metrics.text(admin.recorder.dropped()))
     }

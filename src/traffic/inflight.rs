@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct Cap {
     tag: u32,
     /// How long a request lasts, in nanoseconds: a moving average; 0 while none has ended.
     typical: AtomicU64,
+    /// How many requests are under it, of all keys together.
+    held: AtomicUsize,
 }
 
 /// One cap that a request has to pass, with the number of places that applies to it.
@@ -139,6 +141,11 @@ impl Cap {
         (typical / most.get()).clamp(SOON, LATE)
     }
 
+    /// How many requests are under it now, of all keys together. For display.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     fn take(self: &Arc<Self>, subject: &Subject, most: Most) -> Option<Place> {
         let guard = self.bank.count(&subject.key(self.spec.per, self.tag));
         // Rows are counted one after the other, so two that race for the last place may each be first in some row,
@@ -146,7 +153,10 @@ impl Cap {
         // unless the other will see it.
         fence(Ordering::SeqCst);
         let taken = guard.get();
-        (taken <= most.get() as isize).then(|| Place { cap: Arc::clone(self), _guard: guard })
+        (taken <= most.get() as isize).then(|| {
+            self.held.fetch_add(1, Ordering::Relaxed);
+            Place { cap: Arc::clone(self), _guard: guard }
+        })
     }
 
     /// Learns how long a request was under it. Of two at once, one may be lost.
@@ -186,6 +196,12 @@ impl Held {
         let Some(since) = self.since else { return };
         let time = now.elapsed().saturating_sub(since.elapsed());
         self.places.iter().for_each(|place| place.cap.lasted(time));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.cap.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -267,7 +283,13 @@ impl Shelves {
                 (self.shared(), self.next_tag)
             }
         };
-        let cap = Arc::new(Cap { spec: spec.clone(), bank, tag, typical: AtomicU64::new(0) });
+        let cap = Arc::new(Cap {
+            spec: spec.clone(),
+            bank,
+            tag,
+            typical: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
+        });
         self.caps.push(Arc::downgrade(&cap));
         cap
     }

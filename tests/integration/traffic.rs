@@ -80,6 +80,24 @@ fn what_becomes_of_requests_is_told_by_all_that_they_are_about() {
     let kp = limits.iter().find(|row| row["key"] == "KP").unwrap();
     assert_eq!((&kp["rate"], &kp["window_s"]), (&2.0.into(), &10.0.into()));
     assert!(kp["allowed"].as_f64().unwrap() > 0.0, "{kp}");
+    let rate = |name: &str| kp[name].as_f64().unwrap();
+    assert!(rate("throttled") > 0.5, "it is over its limit: {kp}");
+}
+
+#[test]
+fn a_route_that_is_over_its_limit_is_told_by_its_name() {
+    let gate = Setup::new()
+        .rule("10-files", "if req.path.starts_with(\"/files\") { risk.throttle(\"files\", \"route\", 1.0); }")
+        .route("*", "/", "origin")
+        .route("*", "/files", "origin")
+        .start();
+    send(&gate, "8.8.8.8", "/files/x", 40);
+    let told = after(&gate, 40, "");
+    let route = told["routes"][0]["route"].clone();
+    let limits = told["limits"].as_array().unwrap();
+    let files = limits.iter().find(|row| row["limit"] == "files" && !row["key"].is_null()).unwrap();
+    assert_eq!((&files["key"], &files["per"], &files["rate"]), (&route, &"route".into(), &1.0.into()));
+    assert!(files["throttled"].as_f64().unwrap() > 0.5 && files["window_s"] == 10.0, "{files}");
 }
 
 #[test]

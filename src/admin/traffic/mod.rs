@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use http::StatusCode;
 
 use super::{Admin, Answer, Asked, Endpoint};
-pub use view::{Client, Country, Limit, Process, Ranked, Rates, Reason, Route, Sort, Surge, Totals, View};
+pub use view::{
+    Client, Concurrency, Country, Limit, Process, Ranked, Rates, Reason, Route, Sort, Surge, Totals, View,
+};
 
 pub(super) struct Traffic;
 

@@ -33,6 +33,8 @@ pub struct View {
     pub reasons: Vec<Reason>,
     /// What limits let pass and turned away.
     pub limits: Vec<Limit>,
+    /// How many requests are in flight under the limits of that.
+    pub concurrency: Vec<Concurrency>,
     /// Who sends far more than usual.
     pub surges: Vec<Surge>,
 }
@@ -155,6 +157,20 @@ pub struct Limit {
     pub fair_share: Option<f64>,
 }
 
+/// A limit of requests in flight.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Concurrency {
+    /// Its name.
+    pub name: String,
+    /// What it tells apart.
+    pub per: String,
+    /// How many may be in flight at once, for each key.
+    pub most: u32,
+    /// How many are, of all keys together.
+    pub in_flight: usize,
+}
+
 /// Somebody who sends far more than usual.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -206,6 +222,7 @@ impl View {
         self.reasons.sort_by(|a, b| sort.order(a, b));
         let busy = |limit: &Limit| (limit.throttled.unwrap_or(0.0), limit.allowed);
         let down = |a: f64, b: f64| b.total_cmp(&a);
+        self.concurrency.sort_by(|a, b| b.in_flight.cmp(&a.in_flight).then_with(|| a.name.cmp(&b.name)));
         self.limits.sort_by(|a, b| {
             let ((thrown, passed), (other_thrown, other_passed)) = (busy(a), busy(b));
             let name = || (&a.limit, &a.per, &a.key).cmp(&(&b.limit, &b.per, &b.key));
@@ -221,6 +238,7 @@ impl View {
         self.routes.truncate(rows);
         self.reasons.truncate(rows);
         self.limits.truncate(rows);
+        self.concurrency.truncate(rows);
         self.surges.truncate(rows);
     }
 }

@@ -104,7 +104,10 @@ fn notice(state: &State) -> Line<'static> {
 
 /// The four lists of requests, and the limits below them.
 fn grid(frame: &mut Frame<'_>, area: Rect, state: &State, view: &View) {
-    let limits = u16::try_from(view.limits.len()).unwrap_or(u16::MAX).saturating_add(3).min(area.height / 4);
+    let limits = u16::try_from(view.limits.len() + view.concurrency.len())
+        .unwrap_or(u16::MAX)
+        .saturating_add(3)
+        .min(area.height / 4);
     let rows = [Constraint::Fill(3), Constraint::Fill(2), Constraint::Length(limits.max(4))];
     let [upper, lower, bottom] = Layout::vertical(rows).areas(area);
     let halves = |area| Layout::horizontal([Constraint::Fill(1); 2]).areas::<2>(area);

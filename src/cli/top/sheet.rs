@@ -3,7 +3,7 @@
 //! The first column is a name, all others are numbers, in the order in which they are kept when there is little room.
 
 use super::state::Pane;
-use crate::admin::traffic::{Client, Country, Limit, Ranked, Rates, View};
+use crate::admin::traffic::{Client, Concurrency, Country, Limit, Ranked, Rates, View};
 use crate::cli::layout::grouped;
 
 /// A list.
@@ -66,7 +66,8 @@ impl Sheet {
                 Self { name: 28, columns: RANKED, lines: view.reasons.iter().map(ranked).collect() }
             }
             Pane::Limits => {
-                Self { name: 28, columns: LIMITS, lines: view.limits.iter().map(limit).collect() }
+                let lines = view.limits.iter().map(limit).chain(view.concurrency.iter().map(concurrency));
+                Self { name: 28, columns: LIMITS, lines: lines.collect() }
             }
         }
     }
@@ -114,6 +115,20 @@ fn limit(row: &Limit) -> Line {
         ],
         mood: Mood::Calm,
     }
+}
+
+/// How many requests there are in the place of how many a second.
+fn concurrency(row: &Concurrency) -> Line {
+    let crowded = row.in_flight >= row.most as usize;
+    let cells = vec![
+        calm(row.in_flight.to_string()),
+        nothing(),
+        calm(row.most.to_string()),
+        nothing(),
+        calm("at once".to_owned()),
+    ];
+    let mood = if crowded { Mood::Warm } else { Mood::Calm };
+    Line { name: format!("{} per {}", row.name, row.per), cells, mood }
 }
 
 /// Offered, allowed, throttled, challenged, blocked.

@@ -148,7 +148,7 @@ impl State {
             Pane::Clients => view.clients.len(),
             Pane::Routes => view.routes.len(),
             Pane::Reasons => view.reasons.len(),
-            Pane::Limits => view.limits.len(),
+            Pane::Limits => view.limits.len() + view.concurrency.len(),
         })
     }
 }

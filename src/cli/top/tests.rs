@@ -7,7 +7,9 @@ use ratatui::style::{Color, Modifier};
 
 use super::state::{Flow, Overlay, Pane, Step};
 use super::*;
-use crate::admin::traffic::{Client, Country, Limit, Process, Rates, Reason, Route, Surge, View};
+use crate::admin::traffic::{
+    Client, Concurrency, Country, Limit, Process, Rates, Reason, Route, Surge, View,
+};
 use crate::facts::time::Tick;
 
 fn at(seconds: u64) -> Tick {
@@ -58,6 +60,12 @@ fn view() -> View {
         ],
         reasons: vec![Reason { reason: "geo.weight".into(), rates: rates(5.0, 35.0, 0.0) }],
         limits: vec![limit(None, None, Some(35.0), None), limit(Some("KP"), Some(5.0), None, Some(0.75))],
+        concurrency: vec![Concurrency {
+            name: "exports".into(),
+            per: "client".into(),
+            most: 2,
+            in_flight: 3,
+        }],
         surges: vec![surge],
     }
 }
