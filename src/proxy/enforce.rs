@@ -24,7 +24,7 @@ use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::time::Tick;
 use crate::pipeline::{Plan, claims, plan};
 use crate::signals::Text;
-use crate::traffic::{Admission, Check, Claim, Held, Lane, Per, Rejection, Traffic};
+use crate::traffic::{Admission, Check, Claim, Held, Lane, Left, Per, Rejection, Traffic};
 
 /// Proof that a request was judged and admitted, and to which upstream.
 #[derive(Debug)]
@@ -331,6 +331,13 @@ fn admit(
             Err(Sentence::Throttled { limit, per, rejection })
         }
     }
+}
+
+/// What is left for the client of a request that was let through, under all of its limits; `None` if it has none.
+pub(super) fn left(judged: &Judged, traffic: &Traffic, now: Tick) -> Option<Left> {
+    let Plan::Admit(checks) = plan(&judged.snapshot, &judged.judgement.decision) else { return None };
+    let checks: Vec<Check<'_>> = checks.iter().map(|(_, check)| *check).collect();
+    traffic.left(&judged.seen.subject, &checks, now)
 }
 
 fn throttled(judged: &Judged, rejection: Rejection) -> Refusal {

@@ -47,6 +47,15 @@ pub struct Rejection {
     pub window: Interval,
 }
 
+/// What limits would still let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Requests that would pass now if nobody else sent any.
+    pub remaining: u64,
+    /// When there are more again.
+    pub reset: Duration,
+}
+
 /// A check that does not refuse, as far as it was looked at; the checks before it are linked on the stack.
 struct Passing<'a> {
     index: usize,
@@ -67,6 +76,20 @@ pub(super) fn admit(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Admis
         Ok(()) => Admission::Admit,
         Err(refused) => Admission::Reject(refused),
     }
+}
+
+/// What the tightest of `checks` would still let through. Of a fair limit that is what is left for all who share it, which
+/// is no less than this client's part.
+pub(super) fn left(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Option<Left> {
+    let left = |check: &Check<'_>| {
+        let (reading, quota) =
+            (check.limit.reading(subject, now), check.rate.quota(check.limit.spec().window));
+        let remaining = reading.room(quota);
+        let reset =
+            if remaining == 0 { reading.wait(quota) } else { Duration::from_nanos(reading.remaining) };
+        Left { remaining, reset }
+    };
+    checks.iter().map(left).min_by_key(|left| (left.remaining, std::cmp::Reverse(left.reset)))
 }
 
 /// Looks at one check after the other; when none is left, counts.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::fair::{Crowd, Fair};
+use super::reading::Reading;
 use super::settings::{Interval, TrafficError};
 use super::subject::{Key, Per, Subject};
 use super::window::Window;
@@ -117,12 +118,16 @@ impl Limit {
 
     /// Admitted requests per second of this subject's bucket, over the interval before now.
     pub fn admitted_rate(&self, subject: &Subject, now: Tick) -> f64 {
+        self.reading(subject, now).per_second()
+    }
+
+    /// What it has admitted of this subject's bucket.
+    pub(super) fn reading(&self, subject: &Subject, now: Tick) -> Reading {
         let key = self.key(subject);
-        let reading = match &self.tally {
+        match &self.tally {
             Tally::Window(window) => window.read(key, now),
             Tally::Fair(fair) => fair.read(key, now),
-        };
-        reading.per_second()
+        }
     }
 
     /// Every key that is over this limit, if it is a fair one.

@@ -28,7 +28,7 @@ mod window;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use admission::{Admission, Check, Rejection};
+pub use admission::{Admission, Check, Left, Rejection};
 pub use baseline::Pulse;
 pub use baseline::memory::{Memory, MemoryError};
 pub use counter::{Combination, Counted, Counter, CounterSpec, Dimension, Precision, Token};
@@ -178,6 +178,11 @@ impl Traffic {
     /// Everything in the gate that limits a rate ends here.
     pub fn admit(&self, subject: &Subject, checks: &[Check<'_>], now: Tick) -> Admission {
         admission::admit(subject, checks, now)
+    }
+
+    /// What `checks` would still let through for this subject; `None` without checks. Nothing is counted.
+    pub fn left(&self, subject: &Subject, checks: &[Check<'_>], now: Tick) -> Option<Left> {
+        admission::left(subject, checks, now)
     }
 
     /// Every key of a fair limit that is over it, in no order. For display: it looks at every key there is.

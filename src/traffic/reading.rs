@@ -40,6 +40,11 @@ impl Reading {
         used <= 2 * u128::from(quota) * interval
     }
 
+    /// How many more fit into `quota` at once.
+    pub(super) fn room(&self, quota: u64) -> u64 {
+        (quota as f64 + 0.5 - self.estimate()).max(0.0) as u64
+    }
+
     /// How long until one more fits into `quota` if nothing else is counted: at least 1 ns, at most two intervals.
     pub(super) fn wait(&self, quota: u64) -> Duration {
         let interval = u128::from(self.interval.nanos());
@@ -85,6 +90,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn as_many_fit_as_there_is_room(
+            previous in 0u64..50_000, current in 0u64..50_000, quota in 1u64..50_000, remaining in 0u64..=10_000_000_000,
+        ) {
+            let room = reading(previous, current, remaining).room(quota);
+            // Room is estimated with floats, admission is exact: one may differ on the edge.
+            prop_assert!(!reading(previous, current + room + 1, remaining).admits(quota));
+            prop_assert!(room < 2 || reading(previous, current + room - 2, remaining).admits(quota));
+        }
+
         #[test]
         fn waiting_is_exactly_long_enough(
             previous in 0u64..50_000, current in 0u64..50_000, quota in 1u64..50_000, remaining in 0u64..=10_000_000_000,

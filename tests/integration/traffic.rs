@@ -87,7 +87,10 @@ fn what_becomes_of_requests_is_told_by_all_that_they_are_about() {
 #[test]
 fn a_route_that_is_over_its_limit_is_told_by_its_name() {
     let gate = Setup::new()
-        .rule("10-files", "if req.path.starts_with(\"/files\") { risk.throttle(\"files\", \"route\", 1.0); }")
+        .rule(
+            "10-files",
+            "if req.path.starts_with(\"/files\") { risk.throttle(\"files.busy\", \"route\", 1.0); }",
+        )
         .route("*", "/", "origin")
         .route("*", "/files", "origin")
         .start();
@@ -95,8 +98,8 @@ fn a_route_that_is_over_its_limit_is_told_by_its_name() {
     let told = after(&gate, 40, "");
     let route = told["routes"][0]["route"].clone();
     let limits = told["limits"].as_array().unwrap();
-    let files = limits.iter().find(|row| row["limit"] == "files" && !row["key"].is_null()).unwrap();
-    assert_eq!((&files["key"], &files["per"], &files["rate"]), (&route, &"route".into(), &1.0.into()));
+    let files = limits.iter().find(|row| row["limit"] == "files.busy" && !row["key"].is_null()).unwrap();
+    assert_eq!((&files["key"], &files["per"]), (&route, &"route".into()));
     assert!(files["throttled"].as_f64().unwrap() > 0.5 && files["window_s"] == 10.0, "{files}");
 }
 

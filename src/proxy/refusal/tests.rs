@@ -64,6 +64,34 @@ fn a_throttled_program_learns_when_to_come_back_but_not_which_limit() {
     assert_eq!(json["violated-policies"], serde_json::json!(["client"]));
 }
 
+/// The name, and the parameters, of the one member of a list of structured fields.
+fn member(field: &str) -> (String, Vec<(String, i64)>) {
+    let list: sfv::List = sfv::Parser::new(field).parse().unwrap();
+    let [sfv::ListEntry::Item(item)] = list.as_slice() else { panic!("{list:?}") };
+    let number = |value: &sfv::BareItem| i64::from(value.as_integer().unwrap());
+    let params = item.params.iter().map(|(name, value)| (name.as_str().to_owned(), number(value)));
+    (item.bare_item.as_string().unwrap().as_str().to_owned(), params.collect())
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_told_of_a_limit_is_a_list_of_structured_fields(
+        quota in 1u64..250_000_000, window in 1u64..86_400, reset in 1u64..200_000_000_000_000,
+    ) {
+        let (window, reset) = (Duration::from_secs(window), Duration::from_nanos(reset));
+        let limit = RateLimit { quota, window, remaining: 0, reset };
+        let refusal = Refusal::new(RefusalStatus::TooManyRequests, DECISION).retry_after(reset).rate_limit(limit);
+        let (header, _) = refusal.on_wire(&form("GET", &[]), 0.0).unwrap();
+        let seconds = i64::try_from(reset.as_nanos().div_ceil(1_000_000_000)).unwrap();
+        let params = |params: [(&str, i64); 2]| params.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let policy = params([("q", i64::try_from(quota).unwrap()), ("w", window.as_secs() as i64)]);
+        proptest::prop_assert_eq!(member(field(&header, "ratelimit-policy")), ("client".to_owned(), policy));
+        let state = params([("r", 0), ("t", seconds)]);
+        proptest::prop_assert_eq!(member(field(&header, "ratelimit")), ("client".to_owned(), state));
+        proptest::prop_assert_eq!(field(&header, "retry-after"), seconds.to_string());
+    }
+}
+
 #[test]
 fn a_navigation_gets_a_page_with_the_decision_and_the_wait() {
     let (header, body) = throttled().on_wire(&form("GET", &[("sec-fetch-mode", "navigate")]), 0.0).unwrap();
