@@ -15,7 +15,7 @@ use crate::facts::time::Now;
 use crate::rules::Policy;
 use crate::signals::{Facts, Readings, RequestContext, Response, Secrets};
 use crate::snapshot::Snapshot;
-use crate::traffic::{Check, Claim, Pulse, RouteKey, Subject, Traffic, Weight};
+use crate::traffic::{Check, Claim, Pulse, RouteKey, Subject, Traffic};
 
 /// A request before it is judged.
 pub struct Enquiry<'a> {
@@ -63,9 +63,12 @@ pub fn locate<'a>(snapshot: &'a Snapshot, traffic: &'a Traffic, enquiry: Enquiry
     let client = *enquiry.client.prefix();
     let Place { country, asn } = snapshot.place(&client);
     let credential = || enquiry.secrets.credential(enquiry.head);
-    let credential = snapshot.counts_credentials().then(credential).flatten();
-    let token = credential.map(|credential| traffic.token(credential.as_bytes()));
-    let subject = Subject { client, country, asn, route: enquiry.route, token, weight: Weight::default() };
+    let credential =
+        (snapshot.counts_credentials() || traffic.weighs_credentials()).then(credential).flatten();
+    let weight = traffic.weight(credential.is_some());
+    let counted = credential.filter(|_| snapshot.counts_credentials());
+    let token = counted.map(|credential| traffic.token(credential.as_bytes()));
+    let subject = Subject { client, country, asn, route: enquiry.route, token, weight };
     Located { enquiry, snapshot, traffic, subject }
 }
 
@@ -235,5 +238,79 @@ impl Readings for Nothing {
 
     fn listed(&self, _: &str) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::facts::client::{ClientIp, Keyring, PeerAddr, Truncation, TrustedProxies};
+    use crate::facts::forwarded::ForwardHeader;
+    use crate::facts::request::Scheme;
+    use crate::facts::time::{Tick, Wall};
+    use crate::rules::Terms;
+    use crate::rules::sandbox::Bounds;
+    use crate::signals::secrets::Names;
+    use crate::signals::{Credential, Vocabulary};
+    use crate::snapshot::Contents;
+    use crate::traffic::{Settings, Weight};
+
+    const START: Now = Now { wall: Wall::from_millis(0), tick: Tick::from_elapsed(Duration::ZERO) };
+
+    /// A snapshot that knows and counts nothing.
+    fn empty() -> Snapshot {
+        let terms = Terms {
+            vocabulary: &Vocabulary::standard(),
+            lists: &[],
+            counters: &[],
+            caps: &[],
+            observe_only: &[],
+            always: &[],
+            bounds: Bounds::default(),
+        };
+        Snapshot::new(Contents {
+            policy: Policy::load(&[], &terms).unwrap(),
+            geo: crate::geoip::Geo::default(),
+            lists: Vec::new(),
+            rulebook: crate::decision::Rulebook::default(),
+            weights: HashMap::new(),
+            limits: HashMap::default(),
+            delays: HashMap::default(),
+            counters: Vec::new(),
+            caps: Vec::new(),
+        })
+    }
+
+    fn client(keys: &Keyring) -> (ClientIp, Client) {
+        let peer = PeerAddr::new(Some("192.0.2.1:9".parse().unwrap()));
+        let ip = TrustedProxies::default().client_of(peer, ForwardHeader::XForwardedFor, std::iter::empty());
+        (ip, ip.identify(Truncation::default(), keys))
+    }
+
+    fn shares(weight: u16, header: (&str, &str)) -> u16 {
+        let keys = Arc::new(Keyring::new(&Zeroizing::new([1; 32])));
+        let names = Names { credentials: vec![Credential::Authorization], ..Names::default() };
+        let secrets = Secrets::new(Arc::new(names), Arc::clone(&keys));
+        let settings = Settings { credential_weight: Weight::new(weight).unwrap(), ..Settings::default() };
+        let (snapshot, traffic) = (empty(), Traffic::new(settings, START.tick));
+        let request = http::Request::builder().uri("/").header(header.0, header.1).body(()).unwrap();
+        let parts = request.into_parts().0;
+        let head = RequestHead::read(&parts, Scheme::Http);
+        let (ip, client) = client(&keys);
+        let (route, now) = (RouteKey::default(), START);
+        let enquiry = Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets: &secrets };
+        locate(&snapshot, &traffic, enquiry).subject().weight.shares()
+    }
+
+    #[test]
+    fn a_credential_has_the_weight_that_configuration_gives_it() {
+        let (signed, plain) = (("authorization", "Bearer x"), ("accept", "*/*"));
+        assert_eq!([shares(4, signed), shares(4, plain), shares(1, signed)], [4, 1, 1]);
     }
 }

@@ -16,7 +16,7 @@ use crate::proxy::upstream::{Timeouts, Upstream};
 use crate::record::{Recorder, Running, Settings as RecordSettings};
 use crate::routes::{RouteSpec, Routes};
 use crate::signals::secrets::Names;
-use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError};
+use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError, Weight};
 use crate::workers;
 
 /// The service of the built-in origin.
@@ -62,6 +62,7 @@ pub fn traffic_settings(config: &Config) -> Result<TrafficSettings, TrafficError
         keys: Shape::new(traffic.slots)?,
         counter_slots: traffic.counter_slots,
         window: Interval::new(traffic.window)?,
+        credential_weight: Weight::new(traffic.credential_weight).unwrap_or_default(),
     })
 }
 

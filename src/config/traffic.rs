@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::kinds::{FilePath, Flag, Number, Period};
 use super::limits::{Sharing, sharing_of};
 use super::reader::{Fallback, Key, Layout, Section};
+use crate::traffic::Weight;
 
 /// How requests are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Traffic {
     pub window: Duration,
     /// Places of each declared counter.
     pub counter_slots: usize,
+    /// Shares of a fair limit that a client with a credential has.
+    pub credential_weight: u16,
     /// Whether what is usual is kept over a restart.
     pub remember: bool,
     /// The file that it is kept in.
@@ -31,7 +34,7 @@ pub(super) const LAYOUT: Layout = Layout {
           when more than half of them are taken, the rarest begin to be taken for each other, which makes limits \
           stricter and not laxer. Countries are exact. The rates that scripts read are always those of the last \
           10 s. What is usual for each country and route, at each hour of the week, is kept over a restart.",
-    keys: &[&WINDOW, &FAIR, &SLOTS, &COUNTER_SLOTS, &REMEMBER, &STATE],
+    keys: &[&WINDOW, &FAIR, &CREDENTIAL_WEIGHT, &SLOTS, &COUNTER_SLOTS, &REMEMBER, &STATE],
     reserved: &[],
 };
 
@@ -48,6 +51,15 @@ const FAIR: Key<Flag> = Key {
     fallback: Fallback::Is("true"),
     doc: "Whether clients share a limit per country, network or route when it is not enough, rather than the first to \
           come getting it all. Holds for what scripts throttle, and for limits that have no `fair` of their own.",
+};
+
+const CREDENTIAL_WEIGHT: Key<Number<u16>> = Key {
+    name: "credential_weight",
+    kind: Number { from: 1, to: Weight::MOST },
+    fallback: Fallback::Is("1"),
+    doc: "How many times what others get a client gets of a fair limit while its requests carry a credential, as `token` \
+          of `[client]` says. The gate does not know whether a credential is good: whoever makes one up gains this much, \
+          and no more with several.",
 };
 
 const SLOTS: Key<Number<usize>> = Key {
@@ -82,6 +94,7 @@ const STATE: Key<FilePath> = Key {
 /// Reads `[traffic]`.
 pub(super) fn read(section: &Section<'_>) -> Option<Traffic> {
     let (window, fair) = (section.read(&WINDOW), section.read(&FAIR));
+    let weight = section.read(&CREDENTIAL_WEIGHT);
     let (slots, counter_slots) = (section.read(&SLOTS), section.read(&COUNTER_SLOTS));
     let (remember, state) = (section.read(&REMEMBER), section.read(&STATE));
     let traffic = Traffic {
@@ -89,6 +102,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Traffic> {
         sharing: sharing_of(fair?),
         slots: slots?,
         counter_slots: counter_slots?,
+        credential_weight: weight?,
         remember: remember?,
         state: state?,
     };

@@ -110,6 +110,16 @@ impl Traffic {
         self.counters.token(credential)
     }
 
+    /// Whether it matters to fair limits that a request carries a credential.
+    pub fn weighs_credentials(&self) -> bool {
+        self.settings.credential_weight != Weight::default()
+    }
+
+    /// The weight of a client in fair limits, by whether its request carries a credential.
+    pub fn weight(&self, has_credential: bool) -> Weight {
+        if has_credential { self.settings.credential_weight } else { Weight::default() }
+    }
+
     /// What the operator chose.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::subject::Weight;
+
 /// What is wrong with a number or a set of limits that an operator asked for.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TrafficError {
@@ -50,6 +52,8 @@ pub struct Settings {
     pub counter_slots: usize,
     /// The interval of limits that do not choose their own.
     pub window: Interval,
+    /// The weight of a client in fair limits while its requests carry a credential.
+    pub credential_weight: Weight,
 }
 
 impl Interval {
@@ -147,7 +151,12 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { keys: Shape::default(), counter_slots: Self::COUNTER_SLOTS, window: Interval::TEN_SECONDS }
+        Self {
+            keys: Shape::default(),
+            counter_slots: Self::COUNTER_SLOTS,
+            window: Interval::TEN_SECONDS,
+            credential_weight: Weight::default(),
+        }
     }
 }
 

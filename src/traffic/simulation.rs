@@ -31,7 +31,7 @@ pub(super) fn rate(per_second: f64) -> Rate {
 /// Smaller than the default, which takes long to build without optimisation.
 pub(super) fn traffic() -> Traffic {
     let shape = Shape::new(32_768).unwrap();
-    Traffic::new(Settings { keys: shape, counter_slots: 8_192, window: Interval::TEN_SECONDS }, at(0.0))
+    Traffic::new(Settings { keys: shape, counter_slots: 8_192, ..Settings::default() }, at(0.0))
 }
 
 pub(super) fn limit(traffic: &Traffic, name: &str, per: Per, seconds: u64) -> Arc<Limit> {

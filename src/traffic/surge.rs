@@ -56,13 +56,13 @@ impl Surge {
 #[cfg(test)]
 mod tests {
     use super::super::simulation::{at, subject};
-    use super::super::{Interval, Pulse, RouteKey, Settings, Shape, Traffic};
+    use super::super::{Pulse, RouteKey, Settings, Shape, Traffic};
     use super::*;
     use crate::facts::time::{Now, Wall};
 
     fn traffic(routes: &[&str]) -> Traffic {
         let shape = Shape::new(1_024).unwrap();
-        let settings = Settings { keys: shape, counter_slots: 1_024, window: Interval::TEN_SECONDS };
+        let settings = Settings { keys: shape, counter_slots: 1_024, ..Settings::default() };
         Traffic::with_routes(settings, routes.iter().copied(), at(0.0))
     }
 
