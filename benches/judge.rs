@@ -346,13 +346,8 @@ fn generated(n: usize, hits: impl Fn(usize) -> bool) -> String {
 
 fn load(text: String) -> Policy {
     let terms = Terms {
-        vocabulary: &Vocabulary::standard(),
-        lists: &[],
-        counters: &[],
-        caps: &[],
-        observe_only: &[],
-        always: &[],
         bounds: Bounds { operations: 100_000_000, ..Bounds::default() },
+        ..Terms::of(&Vocabulary::standard())
     };
     let policy = Policy::load(&[Script { path: "generated.rhai".into(), text }], &terms);
     let policy = policy.unwrap_or_else(|problems| fail(&problems));

@@ -256,10 +256,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::decision::Rulebook;
-    use crate::geoip::Geo;
     use crate::ip_list::IpList;
-    use crate::rules::sandbox::Bounds;
     use crate::rules::{Policy, Script, Terms};
     use crate::signals::Vocabulary;
     use crate::snapshot::{Contents, NamedList};
@@ -302,26 +299,12 @@ mod tests {
 
     fn snapshot(script: &str) -> Snapshot {
         let script = Script { path: "10-login.rhai".into(), text: script.to_owned() };
-        let terms = Terms {
-            vocabulary: &Vocabulary::standard(),
-            lists: &[],
-            counters: &[],
-            caps: &[],
-            observe_only: &[],
-            always: &[],
-            bounds: Bounds::default(),
-        };
+        let vocabulary = Vocabulary::standard();
+        let terms = Terms::of(&vocabulary);
         let addresses = Arc::new(IpList::parse(Path::new("block"), b"").unwrap());
         Snapshot::new(Contents {
-            policy: Policy::load(&[script], &terms).unwrap(),
-            geo: Geo { country: None, asn: None },
             lists: vec![NamedList { name: "blocked".into(), addresses, hard: true }],
-            rulebook: Rulebook::default(),
-            weights: HashMap::new(),
-            limits: HashMap::default(),
-            delays: HashMap::default(),
-            counters: Vec::new(),
-            caps: Vec::new(),
+            ..Contents::of(Policy::load(&[script], &terms).unwrap())
         })
     }
 

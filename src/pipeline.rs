@@ -243,7 +243,6 @@ impl Readings for Nothing {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -255,7 +254,6 @@ mod tests {
     use crate::facts::request::Scheme;
     use crate::facts::time::{Tick, Wall};
     use crate::rules::Terms;
-    use crate::rules::sandbox::Bounds;
     use crate::signals::secrets::Names;
     use crate::signals::{Credential, Vocabulary};
     use crate::snapshot::Contents;
@@ -265,26 +263,9 @@ mod tests {
 
     /// A snapshot that knows and counts nothing.
     fn empty() -> Snapshot {
-        let terms = Terms {
-            vocabulary: &Vocabulary::standard(),
-            lists: &[],
-            counters: &[],
-            caps: &[],
-            observe_only: &[],
-            always: &[],
-            bounds: Bounds::default(),
-        };
-        Snapshot::new(Contents {
-            policy: Policy::load(&[], &terms).unwrap(),
-            geo: crate::geoip::Geo::default(),
-            lists: Vec::new(),
-            rulebook: crate::decision::Rulebook::default(),
-            weights: HashMap::new(),
-            limits: HashMap::default(),
-            delays: HashMap::default(),
-            counters: Vec::new(),
-            caps: Vec::new(),
-        })
+        let vocabulary = Vocabulary::standard();
+        let terms = Terms::of(&vocabulary);
+        Snapshot::new(Contents::of(Policy::load(&[], &terms).unwrap()))
     }
 
     fn client(keys: &Keyring) -> (ClientIp, Client) {

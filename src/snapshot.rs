@@ -57,6 +57,23 @@ pub struct Contents {
     pub caps: Vec<(Arc<Cap>, Most)>,
 }
 
+impl Contents {
+    /// Scripts and nothing else: no places, lists or limits.
+    pub fn of(policy: Policy) -> Self {
+        Self {
+            policy,
+            geo: Geo::default(),
+            lists: Vec::new(),
+            rulebook: Rulebook::default(),
+            weights: HashMap::new(),
+            limits: HashMap::default(),
+            delays: HashMap::default(),
+            counters: Vec::new(),
+            caps: Vec::new(),
+        }
+    }
+}
+
 /// An address list with its name.
 pub struct NamedList {
     /// The name in `[lists]`.

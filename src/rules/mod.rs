@@ -65,6 +65,21 @@ pub struct Terms<'a> {
     pub bounds: Bounds,
 }
 
+impl<'a> Terms<'a> {
+    /// Scripts may refer to these signals and to nothing else.
+    pub fn of(vocabulary: &'a Vocabulary) -> Self {
+        Self {
+            vocabulary,
+            lists: &[],
+            counters: &[],
+            caps: &[],
+            observe_only: &[],
+            always: &[],
+            bounds: Bounds::default(),
+        }
+    }
+}
+
 /// All rule sets, ready to be asked.
 pub struct Policy {
     bindings: Arc<Bindings>,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Bounds, Policy, Script, Terms};
+use super::{Policy, Script, Terms};
 use crate::actions::Say;
 use crate::decision::{Evaluation, Mode, Says, Spoken};
 use crate::signals::Vocabulary;
@@ -10,13 +10,11 @@ use crate::signals::Vocabulary;
 fn policy(texts: &[&str], observe_only: &[&str]) -> Result<Policy, Vec<String>> {
     let observe_only: Vec<String> = observe_only.iter().map(ToString::to_string).collect();
     let terms = Terms {
-        vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         caps: &["slots".to_owned()],
         observe_only: &observe_only,
-        always: &[],
-        bounds: Bounds::default(),
+        ..Terms::of(&Vocabulary::standard())
     };
     let script =
         |(at, text): (usize, &&str)| Script { path: format!("{at}.rhai").into(), text: (*text).into() };

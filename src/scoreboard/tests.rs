@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::actions::Say;
 use crate::decision::{Evaluation, Levels, Mode, OnError, RuleOutcome, Rulebook, Spoken};
-use crate::geoip::Geo;
 use crate::ip_list::IpList;
-use crate::rules::sandbox::Bounds;
 use crate::rules::{Policy, Script, Terms};
 use crate::signals::Vocabulary;
 use crate::snapshot::{Contents, NamedList};
@@ -21,15 +19,8 @@ fn at(seconds: f64) -> Tick {
 /// A snapshot whose scripts give this reason, and that has a limit `country` and one of the reason.
 fn snapshot(generation: u64, reason: &str) -> Snapshot {
     let text = format!("fn assess(req, risk) {{ risk.throttle(\"{reason}\", \"client\", 1); }}");
-    let terms = Terms {
-        vocabulary: &Vocabulary::standard(),
-        lists: &[],
-        counters: &[],
-        caps: &[],
-        observe_only: &[],
-        always: &[],
-        bounds: Bounds::default(),
-    };
+    let vocabulary = Vocabulary::standard();
+    let terms = Terms::of(&vocabulary);
     let traffic = Traffic::new(Settings::default(), at(0.0));
     let spec = |name: &str, per| LimitSpec {
         name: name.to_owned(),
@@ -41,16 +32,12 @@ fn snapshot(generation: u64, reason: &str) -> Snapshot {
     let limits = traffic.limits(&specs, at(0.0)).unwrap().into_iter();
     let limits = limits.map(|limit| ((limit.spec().name.as_str().into(), limit.spec().per), limit));
     let addresses = Arc::new(IpList::parse(Path::new("block"), b"").unwrap());
+    let policy = Policy::load(&[Script { path: "10-a.rhai".into(), text }], &terms).unwrap();
     let contents = Contents {
-        policy: Policy::load(&[Script { path: "10-a.rhai".into(), text }], &terms).unwrap(),
-        geo: Geo { country: None, asn: None },
         lists: vec![NamedList { name: "blocked".into(), addresses, hard: true }],
         rulebook: rulebook(),
-        weights: Default::default(),
         limits: limits.collect(),
-        delays: Default::default(),
-        counters: Vec::new(),
-        caps: Vec::new(),
+        ..Contents::of(policy)
     };
     Snapshot::new(contents).numbered(Generation(generation))
 }

@@ -1,19 +1,16 @@
 //! What a script author reads when a name, type or argument is wrong.
 
-use crate::rules::{Policy, Script, Terms, sandbox::Bounds};
+use crate::rules::{Policy, Script, Terms};
 use crate::signals::Vocabulary;
 
 fn load(text: &str) -> Result<Policy, Vec<String>> {
     let lists = ["blocklist".to_owned()];
     let counters = ["login_failed".into(), crate::rules::Declared::distinct("paths")];
     let terms = Terms {
-        vocabulary: &Vocabulary::standard(),
         lists: &lists,
         counters: &counters,
         caps: &["slots".to_owned()],
-        observe_only: &[],
-        always: &[],
-        bounds: Bounds::default(),
+        ..Terms::of(&Vocabulary::standard())
     };
     let script = Script { path: "t.rhai".into(), text: text.into() };
     Policy::load(&[script], &terms).map_err(|problems| problems.iter().map(ToString::to_string).collect())

@@ -15,7 +15,6 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use serde_json::{Value as Json, json};
 
 use crate::decision::{Evaluation, Spoken};
-use crate::rules::sandbox::Bounds;
 use crate::rules::{Policy, Script, Terms, Way};
 use crate::signals::Vocabulary;
 use random::{INTS, Random, TEXTS};
@@ -127,13 +126,10 @@ fn same(compiled: &Evaluation, interpreted: &Evaluation) -> bool {
 
 fn load(text: &str) -> Result<Policy, Vec<String>> {
     let terms = Terms {
-        vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
         caps: &["slots".to_owned()],
         counters: &["hits".into(), "login".into(), crate::rules::Declared::distinct("paths")],
-        observe_only: &[],
-        always: &[],
-        bounds: Bounds::default(),
+        ..Terms::of(&Vocabulary::standard())
     };
     let script = Script { path: "oracle.rhai".into(), text: text.to_owned() };
     Policy::load(&[script], &terms).map_err(|problems| problems.iter().map(ToString::to_string).collect())

@@ -3,19 +3,15 @@
 use serde_json::{Value as Json, json};
 
 use crate::decision::Evaluation;
-use crate::rules::sandbox::Bounds;
 use crate::rules::{Policy, Run, Script, Terms, Way};
 use crate::signals::Vocabulary;
 
 fn load(text: &str) -> Policy {
     let terms = Terms {
-        vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         caps: &["slots".to_owned()],
-        observe_only: &[],
-        always: &[],
-        bounds: Bounds::default(),
+        ..Terms::of(&Vocabulary::standard())
     };
     let script = Script { path: "t.rhai".into(), text: text.to_owned() };
     Policy::load(&[script], &terms).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))

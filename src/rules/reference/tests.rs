@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::markdown;
 use crate::facts::problem::Problem;
-use crate::rules::{Declared, Policy, Script, Terms, sandbox::Bounds};
+use crate::rules::{Declared, Policy, Script, Terms};
 use crate::signals::Vocabulary;
 
 const MANUAL: &str = "docs/policies.md";
@@ -52,15 +52,7 @@ fn declared(toml: &str) -> (Vec<String>, Vec<Declared>) {
 fn load(scripts: &[Script], lists: &[String], counters: &[Declared]) -> Result<Policy, Vec<Problem>> {
     Policy::load(
         scripts,
-        &Terms {
-            vocabulary: &Vocabulary::standard(),
-            lists,
-            counters,
-            caps: &["exports".to_owned()],
-            observe_only: &[],
-            always: &[],
-            bounds: Bounds::default(),
-        },
+        &Terms { lists, counters, caps: &["exports".to_owned()], ..Terms::of(&Vocabulary::standard()) },
     )
 }
 

@@ -1,17 +1,14 @@
 //! What is warned about, and what is not.
 
-use crate::rules::{Policy, Script, Terms, sandbox::Bounds};
+use crate::rules::{Policy, Script, Terms};
 use crate::signals::Vocabulary;
 
 fn warnings(text: &str) -> Vec<String> {
     let terms = Terms {
-        vocabulary: &Vocabulary::standard(),
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         caps: &["slots".to_owned()],
-        observe_only: &[],
-        always: &[],
-        bounds: Bounds::default(),
+        ..Terms::of(&Vocabulary::standard())
     };
     let script = Script { path: "t.rhai".into(), text: text.into() };
     let policy = Policy::load(&[script], &terms).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
