@@ -345,10 +345,9 @@ fn generated(n: usize, hits: impl Fn(usize) -> bool) -> String {
 }
 
 fn load(text: String) -> Policy {
-    let terms = Terms {
-        bounds: Bounds { operations: 100_000_000, ..Bounds::default() },
-        ..Terms::of(&Vocabulary::standard())
-    };
+    let vocabulary = Vocabulary::standard();
+    let terms =
+        Terms { bounds: Bounds { operations: 100_000_000, ..Bounds::default() }, ..Terms::of(&vocabulary) };
     let policy = Policy::load(&[Script { path: "generated.rhai".into(), text }], &terms);
     let policy = policy.unwrap_or_else(|problems| fail(&problems));
     assert!(

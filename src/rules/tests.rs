@@ -9,12 +9,13 @@ use crate::signals::Vocabulary;
 
 fn policy(texts: &[&str], observe_only: &[&str]) -> Result<Policy, Vec<String>> {
     let observe_only: Vec<String> = observe_only.iter().map(ToString::to_string).collect();
+    let vocabulary = Vocabulary::standard();
     let terms = Terms {
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         caps: &["slots".to_owned()],
         observe_only: &observe_only,
-        ..Terms::of(&Vocabulary::standard())
+        ..Terms::of(&vocabulary)
     };
     let script =
         |(at, text): (usize, &&str)| Script { path: format!("{at}.rhai").into(), text: (*text).into() };

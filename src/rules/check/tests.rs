@@ -6,12 +6,9 @@ use crate::signals::Vocabulary;
 fn load(text: &str) -> Result<Policy, Vec<String>> {
     let lists = ["blocklist".to_owned()];
     let counters = ["login_failed".into(), crate::rules::Declared::distinct("paths")];
-    let terms = Terms {
-        lists: &lists,
-        counters: &counters,
-        caps: &["slots".to_owned()],
-        ..Terms::of(&Vocabulary::standard())
-    };
+    let vocabulary = Vocabulary::standard();
+    let terms =
+        Terms { lists: &lists, counters: &counters, caps: &["slots".to_owned()], ..Terms::of(&vocabulary) };
     let script = Script { path: "t.rhai".into(), text: text.into() };
     Policy::load(&[script], &terms).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }

@@ -125,11 +125,12 @@ fn same(compiled: &Evaluation, interpreted: &Evaluation) -> bool {
 }
 
 fn load(text: &str) -> Result<Policy, Vec<String>> {
+    let vocabulary = Vocabulary::standard();
     let terms = Terms {
         lists: &["blocklist".to_owned()],
         caps: &["slots".to_owned()],
         counters: &["hits".into(), "login".into(), crate::rules::Declared::distinct("paths")],
-        ..Terms::of(&Vocabulary::standard())
+        ..Terms::of(&vocabulary)
     };
     let script = Script { path: "oracle.rhai".into(), text: text.to_owned() };
     Policy::load(&[script], &terms).map_err(|problems| problems.iter().map(ToString::to_string).collect())

@@ -7,11 +7,12 @@ use crate::rules::{Policy, Run, Script, Terms, Way};
 use crate::signals::Vocabulary;
 
 fn load(text: &str) -> Policy {
+    let vocabulary = Vocabulary::standard();
     let terms = Terms {
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         caps: &["slots".to_owned()],
-        ..Terms::of(&Vocabulary::standard())
+        ..Terms::of(&vocabulary)
     };
     let script = Script { path: "t.rhai".into(), text: text.to_owned() };
     Policy::load(&[script], &terms).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))

@@ -4,11 +4,12 @@ use crate::rules::{Policy, Script, Terms};
 use crate::signals::Vocabulary;
 
 fn warnings(text: &str) -> Vec<String> {
+    let vocabulary = Vocabulary::standard();
     let terms = Terms {
         lists: &["blocklist".to_owned()],
         counters: &["hits".into(), crate::rules::Declared::distinct("paths")],
         caps: &["slots".to_owned()],
-        ..Terms::of(&Vocabulary::standard())
+        ..Terms::of(&vocabulary)
     };
     let script = Script { path: "t.rhai".into(), text: text.into() };
     let policy = Policy::load(&[script], &terms).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
