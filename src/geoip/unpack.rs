@@ -37,8 +37,9 @@ pub(super) fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
 }
 
 fn gunzip(packed: &[u8], max: u64) -> Result<Vec<u8>, Refusal> {
-    // Growing step by step would leave twice as much behind.
-    let mut bytes = Vec::with_capacity(promised(packed).min(max) as usize);
+    let mut bytes = Vec::new();
+    // Growing step by step would leave twice as much behind. If there is no such room, it will show.
+    let _ = bytes.try_reserve_exact(promised(packed).min(max) as usize);
     if let Err(error) = MultiGzDecoder::new(packed).take(max + 1).read_to_end(&mut bytes) {
         return Err(Refusal::new(
             format!("cannot be unpacked: {error}"),
@@ -116,6 +117,16 @@ mod tests {
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
         assert_eq!(refused(&gzip(&tar)), "this is an archive, not a database");
+    }
+
+    #[test]
+    fn a_promise_that_is_not_kept_is_damage_and_takes_no_memory() {
+        let mut packed = gzip(b"a database");
+        let end = packed.len() - 4;
+        packed[end..].copy_from_slice(&[0xff; 4]);
+        assert!(promised(&packed) < 1032 * 64, "no more than so few bytes can become");
+        assert!(refused(&packed).contains("cannot be unpacked"));
+        assert_eq!(promised(b"x"), 0);
     }
 
     #[test]
