@@ -11,6 +11,7 @@ use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
+use smallvec::SmallVec;
 
 use super::Gate;
 use super::exchange::{Judged, Waited};
@@ -321,7 +322,7 @@ fn admit(
     if demands.is_empty() {
         return Ok(());
     }
-    let checks: Vec<Check<'_>> = demands.iter().map(|(_, check)| *check).collect();
+    let checks: SmallVec<[Check<'_>; 2]> = demands.iter().map(|(_, check)| *check).collect();
     match traffic.admit(&judged.seen.subject, &checks, now) {
         Admission::Admit => Ok(()),
         Admission::Reject(rejection) => {
@@ -333,10 +334,12 @@ fn admit(
     }
 }
 
-/// What is left for the client of a request that was let through, under all of its limits; `None` if it has none.
+/// What is left for the client of a request that was let through, under those of its limits that are the client's alone;
+/// `None` if it has none. What others use of a limit that is shared is not for its eyes.
 pub(super) fn left(judged: &Judged, traffic: &Traffic, now: Tick) -> Option<Left> {
     let Plan::Admit(checks) = plan(&judged.snapshot, &judged.judgement.decision) else { return None };
-    let checks: Vec<Check<'_>> = checks.iter().map(|(_, check)| *check).collect();
+    let own = checks.iter().filter(|(demand, _)| demand.per == Per::Client);
+    let checks: SmallVec<[Check<'_>; 2]> = own.map(|(_, check)| *check).collect();
     traffic.left(&judged.seen.subject, &checks, now)
 }
 

@@ -12,7 +12,7 @@ pub mod forward;
 pub mod identity;
 pub mod origin;
 pub mod pool;
-mod quota;
+mod rate_limit;
 pub mod refusal;
 pub mod relay;
 pub mod server;
@@ -261,10 +261,10 @@ impl Gate {
         match exchange.judged_mut() {
             Some(judged) => {
                 judged.answered_by_origin();
-                if quota::is_told(response)
+                if rate_limit::is_told(response)
                     && let Some(left) = enforce::left(judged, &self.traffic, self.clock.tick())
                 {
-                    quota::tighten(response, left)?;
+                    rate_limit::tighten(response, left)?;
                 }
                 response.insert_header(DECISION_HEADER, &judged.id_text)
             }

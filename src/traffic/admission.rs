@@ -78,8 +78,7 @@ pub(super) fn admit(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Admis
     }
 }
 
-/// What the tightest of `checks` would still let through. Of a fair limit that is what is left for all who share it, which
-/// is no less than this client's part.
+/// What the tightest of `checks` would still let through: of a limit that is shared, to all who share it.
 pub(super) fn left(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Option<Left> {
     let left = |check: &Check<'_>| {
         let (reading, quota) =

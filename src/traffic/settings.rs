@@ -34,8 +34,8 @@ pub struct Interval(u64);
 
 /// The size of a table that counts keys, in slots of 16 bytes.
 ///
-/// A key that was counted in this interval or the one before takes a slot. Up to [`Self::exact_keys`] of them are
-/// counted exactly; beyond that a key is over-counted by about as much as the rarest others have, at most one for
+/// A key that was counted in this interval or the one before takes a slot. Up to half of the slots are
+/// counted all but exactly; beyond that a key is over-counted by about as much as the rarest others have, at most one for
 /// each event per slot. It is never under-counted from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -121,11 +121,6 @@ impl Shape {
     /// How many keys have a slot at a time.
     pub const fn slots(self) -> usize {
         self.slots
-    }
-
-    /// How many keys are counted all but exactly, those of this interval and of the one before together: half of the slots.
-    pub const fn exact_keys(self) -> usize {
-        self.slots / 2
     }
 
     pub(super) const fn lines(self) -> usize {

@@ -355,10 +355,12 @@ fn an_origin_that_tells_of_its_limits_is_made_no_laxer_than_the_gate() {
     let origin = Origin::start(|_| Answer::new(200, "").header("RateLimit", "\"default\";r=100;t=60"));
     let gate = Setup::new()
         .rule("10-api", "if req.path == \"/api\" { risk.throttle(\"api.calls\", \"client\", 0.5); }")
+        .rule("20-all", "if req.path == \"/all\" { risk.throttle(\"all.calls\", \"country\", 0.5); }")
         .origin(&[origin.addr()])
         .start();
     let told = |target| gate.send(&from("8.8.8.8", target)).headers.first("ratelimit").map(str::to_owned);
     assert_eq!(told("/free").as_deref(), Some("\"default\";r=100;t=60"));
     assert_eq!(told("/api").as_deref(), Some("\"default\";r=4;t=60"), "five in ten seconds, one is gone");
     assert_eq!(told("/api").as_deref(), Some("\"default\";r=3;t=60"));
+    assert_eq!(told("/all").as_deref(), Some("\"default\";r=100;t=60"), "what others use is not told");
 }

@@ -2,8 +2,9 @@
 //!
 //! The gate tells of its limits when it refuses. An origin may say more, with each answer, in `RateLimit` (a list of
 //! structured-field items, draft-ietf-httpapi-ratelimit-headers-11); of a client that the gate limits too that could be
-//! more than the gate will let through. So the smaller remainder and the later reset win. What is not such a list is
-//! left alone, and so is `RateLimit-Policy`, which is about the origin.
+//! more than the gate will let through. So the smaller remainder and the later reset win; limits that clients share are
+//! left out, since a remainder would tell what others do. What is not such a list is left alone, and so is
+//! `RateLimit-Policy`, which is about the origin.
 
 use http::{HeaderMap, HeaderValue};
 use pingora::http::ResponseHeader;
