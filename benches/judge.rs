@@ -409,7 +409,7 @@ impl Gate {
         let ip = self.trusted.client_of(peer, ForwardHeader::XForwardedFor, lines);
         let client = ip.identify(Truncation::default(), &self.keys);
         let (route, secrets) = (self.route, &self.setting.secrets);
-        let enquiry = Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets };
+        let enquiry = Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets, tls: None };
         then(&pipeline::locate(&self.snapshot, &self.traffic, enquiry), now);
     }
 }

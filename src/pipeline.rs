@@ -12,6 +12,7 @@ use crate::facts::client::{Client, ClientIp};
 use crate::facts::place::Place;
 use crate::facts::request::RequestHead;
 use crate::facts::time::Now;
+use crate::facts::tls::TlsSession;
 use crate::rules::Policy;
 use crate::signals::{Facts, Readings, RequestContext, Response, Secrets};
 use crate::snapshot::Snapshot;
@@ -31,6 +32,8 @@ pub struct Enquiry<'a> {
     pub now: Now,
     /// Which values are secret.
     pub secrets: &'a Secrets,
+    /// The TLS session that it came by, if any.
+    pub tls: Option<&'a TlsSession>,
 }
 
 /// A request of which it is known where it comes from and whom it counts for; it can be measured.
@@ -74,7 +77,7 @@ pub fn locate<'a>(snapshot: &'a Snapshot, traffic: &'a Traffic, enquiry: Enquiry
 
 /// Reads the signals that the policy needs, once.
 pub fn enrich<'a>(located: &'a Located<'a>) -> RequestContext<'a> {
-    let Enquiry { head, client, now, secrets, .. } = located.enquiry;
+    let Enquiry { head, client, now, secrets, tls, .. } = located.enquiry;
     let place = located.subject.place();
     located.snapshot.policy().needs().read(&Facts {
         head,
@@ -82,6 +85,7 @@ pub fn enrich<'a>(located: &'a Located<'a>) -> RequestContext<'a> {
         place,
         wall: now.wall,
         secrets,
+        tls,
         readings: located,
         response: None,
     })
@@ -135,6 +139,8 @@ pub struct Observation<'a> {
     pub now: Now,
     /// Which values are secret.
     pub secrets: &'a Secrets,
+    /// The TLS session that it came by, if any.
+    pub tls: Option<&'a TlsSession>,
 }
 
 /// Shows the response to the scripts that observe, and counts what they say. The evaluation is returned for its
@@ -152,6 +158,7 @@ pub fn observe(
         place: subject.place(),
         wall: observation.now.wall,
         secrets: observation.secrets,
+        tls: observation.tls,
         readings: &Nothing,
         response: Some(observation.response),
     };
@@ -285,7 +292,8 @@ mod tests {
         let head = RequestHead::read(&parts, Scheme::Http);
         let (ip, client) = client(&keys);
         let (route, now) = (RouteKey::default(), START);
-        let enquiry = Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets: &secrets };
+        let enquiry =
+            Enquiry { head: &head, ip: &ip, client: &client, route, now, secrets: &secrets, tls: None };
         locate(&snapshot, &traffic, enquiry).subject().weight.shares()
     }
 

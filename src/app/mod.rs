@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::proxy::http_proxy_service;
+use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::facts::problem::Problem;
 use crate::metrics::Metrics;
+use crate::proxy::door::{Door, Entrance};
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::origin::EchoOrigin;
 use crate::proxy::pool::Pool;
@@ -127,13 +128,13 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let metrics = Arc::new(Metrics::new().map_err(|error| fail(vec![error.to_string()]))?);
     let (keep_up, requests, notes) = first_load(builder, &config, &metrics, clock)?;
     let parts = Parts::open(&config, clock).map_err(fail)?;
-    let Parts { identity, upstreams, routes, listeners, admin, recorder, records } = parts;
+    let Parts { identity, upstreams, routes, entrances, admin, recorder, records } = parts;
     let Upstreams { list: upstreams, origin, service: echo } = upstreams;
 
     let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
-        listeners: listeners.iter().map(Listener::address).collect(),
+        listeners: entrances.iter().map(|entrance| entrance.listener.address()).collect(),
         admin: admin.as_ref().map(Listener::address),
         live: Arc::clone(&live),
         notes,
@@ -170,7 +171,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         drain,
         patience,
     };
-    ready.add_gate(gate, listeners, echo);
+    ready.add_gate(gate, entrances, echo);
     Ok(ready)
 }
 
@@ -267,10 +268,9 @@ impl Ready {
         self.server.add_service(background_service("reload", Reloading::new(keep_up)));
     }
 
-    fn add_gate(&mut self, gate: Gate, listeners: Vec<Listener>, echo: Option<parts::EchoService>) {
-        let service = http_proxy_service(&self.server.configuration, gate);
-        let bound = listeners.into_iter().fold(Bound::new(service), Bound::tcp);
-        self.server.add_service(bound.until(self.drain.clone()));
+    fn add_gate(&mut self, gate: Gate, entrances: Vec<Entrance>, echo: Option<parts::EchoService>) {
+        let proxy = http_proxy(&self.server.configuration, gate);
+        self.server.add_service(Door::new(proxy, entrances, self.drain.clone()));
         if let Some(echo) = echo {
             self.server.add_service(echo);
         }

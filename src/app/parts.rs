@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::config::{Config, Host, Origin, Route};
 use crate::facts::client::Keyring;
+use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Porter};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
 use crate::proxy::server::{Bound, ListenError, Listener};
@@ -27,7 +28,7 @@ pub(super) struct Parts {
     pub(super) identity: Arc<Identity>,
     pub(super) upstreams: Upstreams,
     pub(super) routes: Routes,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) entrances: Vec<Entrance>,
     pub(super) admin: Option<Listener>,
     pub(super) recorder: Recorder,
     pub(super) records: Running,
@@ -46,12 +47,12 @@ impl Parts {
         let identity = Arc::new(identity(config).map_err(|error| vec![error.to_string()])?);
         let upstreams = upstreams(config)?;
         let routes = routes(config)?;
-        let listeners = listeners(config)?;
+        let entrances = entrances(config)?;
         let admin = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
         let admin = admin.map_err(|error| vec![error.to_string()])?;
         let (recorder, writer) = Recorder::new(record_settings(config));
         let records = writer.start(move || clock.now()).map_err(|error| vec![error.to_string()])?;
-        Ok(Self { identity, upstreams, routes, listeners, admin, recorder, records })
+        Ok(Self { identity, upstreams, routes, entrances, admin, recorder, records })
     }
 }
 
@@ -162,6 +163,20 @@ impl Upstreams {
         let socket = self.origin.as_ref().map(EchoOrigin::socket).unwrap_or_else(|| std::path::Path::new(""));
         Upstream::unix(name, socket, timeouts).map_err(|error| error.to_string())
     }
+}
+
+/// The listeners, and who may come in by them.
+fn entrances(config: &Config) -> Result<Vec<Entrance>, Vec<String>> {
+    let bounds =
+        Bounds { most: config.server.max_connections, per_client: config.server.max_connections_per_client };
+    let porter = Arc::new(Porter {
+        crowd: Arc::new(Crowd::new(bounds)),
+        truncation: config.privacy.truncation,
+        trusted: config.client.trusted_proxies(),
+        deadlines: Deadlines { head: config.server.head_timeout, stall: config.server.read_timeout },
+    });
+    let entrance = |listener| Entrance { listener, tls: None, porter: Arc::clone(&porter) };
+    Ok(listeners(config)?.into_iter().map(entrance).collect())
 }
 
 fn listeners(config: &Config) -> Result<Vec<Listener>, Vec<String>> {

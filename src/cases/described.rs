@@ -12,6 +12,7 @@ use crate::facts::client::{Client, Prefix, Pseudonym};
 use crate::facts::place::{Asn, CountryCode, Place};
 use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::time::Wall;
+use crate::facts::tls::TlsSession;
 use crate::signals::{Facts, Readings, RequestContext, Response};
 use crate::snapshot::Snapshot;
 use crate::traffic::Pulse;
@@ -26,10 +27,12 @@ pub struct Described {
     pub path: Option<String>,
     /// The host; `localhost` if left out.
     pub host: Option<String>,
-    /// `http` or `https`; `http` if left out.
+    /// `http` or `https`; `http` if left out, unless there is a TLS session.
     pub scheme: Option<String>,
     /// The HTTP version, `1.0`, `1.1` or `2`; `1.1` if left out.
     pub version: Option<String>,
+    /// The TLS session that it came by: `version`, `alpn`, `sni`, `ja4` and `client`, as signals have them.
+    pub tls: Option<TlsSession>,
     /// Headers by name.
     pub headers: BTreeMap<String, String>,
     /// Declared body bytes.
@@ -138,7 +141,8 @@ impl Described {
         let head = RequestHead::read(&parts, self.scheme()?);
         let (wall, secrets) = (self.wall()?, &setting.secrets);
         let readings = Given { described: self, snapshot, prefix: &prefix, place };
-        Ok(then(&Facts { head: &head, client: &client, place, wall, secrets, readings: &readings, response }))
+        let (head, client, tls) = (&head, &client, self.tls.as_ref());
+        Ok(then(&Facts { head, client, place, wall, secrets, tls, readings: &readings, response }))
     }
 
     /// This description, with `defaults` for what it leaves out.
@@ -155,6 +159,7 @@ impl Described {
             host: self.host.or_else(|| defaults.host.clone()),
             scheme: self.scheme.or_else(|| defaults.scheme.clone()),
             version: self.version.or_else(|| defaults.version.clone()),
+            tls: self.tls.or_else(|| defaults.tls.clone()),
             headers,
             size: self.size.or(defaults.size),
             ip: self.ip.or(defaults.ip),
@@ -213,7 +218,8 @@ impl Described {
 
     fn scheme(&self) -> Result<Scheme, String> {
         match self.scheme.as_deref() {
-            None | Some("http") => Ok(Scheme::Http),
+            None => Ok(if self.tls.is_some() { Scheme::Https } else { Scheme::Http }),
+            Some("http") => Ok(Scheme::Http),
             Some("https") => Ok(Scheme::Https),
             Some(other) => Err(format!("unknown scheme `{other}`: write `http` or `https`")),
         }

@@ -73,12 +73,22 @@ impl PeerAddr {
     pub fn new(socket: Option<SocketAddr>) -> Self {
         Self(socket.map(|socket| canonical(socket.ip())))
     }
+
+    /// The network that the peer is in.
+    pub fn prefix(self, truncation: Truncation) -> Prefix {
+        Prefix(self.0.map(|address| truncation.apply(address)))
+    }
 }
 
 impl TrustedProxies {
     /// Believes the forwarding header of peers in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
+    }
+
+    /// Whether a peer's forwarding header is believed.
+    pub fn trust(&self, peer: PeerAddr) -> bool {
+        peer.0.is_some_and(|address| self.trusts(address))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

@@ -12,3 +12,4 @@ pub mod place;
 pub mod problem;
 pub mod request;
 pub mod time;
+pub mod tls;

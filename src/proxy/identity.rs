@@ -5,9 +5,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use pingora::proxy::Session;
 
+use super::door::Connection;
 use crate::facts::client::{Client, ClientIp, Forward, Keyring, PeerAddr, Truncation, TrustedProxies};
 use crate::facts::forwarded::{ForwardHeader, Tell};
-use crate::facts::request::RequestHead;
+use crate::facts::request::{RequestHead, Scheme};
+use crate::facts::tls::TlsSession;
 use crate::signals::Secrets;
 use crate::signals::secrets::Names;
 
@@ -48,6 +50,7 @@ pub struct Caller {
     /// Which values are secret, under the pinned keys.
     pub secrets: Arc<Secrets>,
     ring: Arc<Keyring>,
+    connection: Option<Arc<Connection>>,
 }
 
 impl Identity {
@@ -65,8 +68,10 @@ impl Identity {
 
     /// Who sent this request.
     pub fn identify(&self, session: &Session, head: &RequestHead<'_>) -> Caller {
-        let socket = session.client_addr().and_then(|address| address.as_inet()).copied();
-        self.identify_peer(PeerAddr::new(socket), head)
+        let connection = Connection::of(session).cloned();
+        let socket = || session.client_addr().and_then(|address| address.as_inet()).copied();
+        let peer = connection.as_ref().map_or_else(|| PeerAddr::new(socket()), |connection| connection.peer);
+        Caller { connection, ..self.identify_peer(peer, head) }
     }
 
     fn identify_peer(&self, peer: PeerAddr, head: &RequestHead<'_>) -> Caller {
@@ -75,7 +80,8 @@ impl Identity {
         let ip = trusted.client_of(peer, *header, lines);
         let keys = self.keys.load();
         let client = ip.identify(*truncation, &keys.ring);
-        Caller { ip, client, secrets: Arc::clone(&keys.secrets), ring: Arc::clone(&keys.ring) }
+        let (secrets, ring) = (Arc::clone(&keys.secrets), Arc::clone(&keys.ring));
+        Caller { ip, client, secrets, ring, connection: None }
     }
 
     /// The header toward the origin.
@@ -91,6 +97,18 @@ impl Identity {
     /// What the origin is told about the client's address; `None` if there is none.
     pub fn node(&self, caller: &Caller) -> Option<String> {
         caller.ip.forwarded(self.settings.forward, &caller.client, &caller.ring)
+    }
+}
+
+impl Caller {
+    /// The TLS session, if there is one.
+    pub fn tls(&self) -> Option<&TlsSession> {
+        self.connection.as_ref()?.tls.as_ref()
+    }
+
+    /// How the client names what it speaks.
+    pub fn scheme(&self) -> Scheme {
+        self.connection.as_ref().map_or(Scheme::Http, |connection| connection.scheme())
     }
 }
 
@@ -125,7 +143,7 @@ mod tests {
         }
         let parts = request.body(()).unwrap().into_parts().0;
         let peer = PeerAddr::new(Some("10.0.0.1:80".parse().unwrap()));
-        identity.identify_peer(peer, &RequestHead::read(&parts, crate::facts::request::Scheme::Http))
+        identity.identify_peer(peer, &RequestHead::read(&parts, Scheme::Http))
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! of three effects: count, act ([`enforce`], the only file that writes responses), record. An upstream is chosen
 //! only with a [`enforce::Permit`], which only [`enforce`] can make.
 
+pub mod door;
 pub mod drain;
 pub mod enforce;
 mod exchange;
@@ -41,6 +42,7 @@ use crate::reload::Live;
 use crate::routes::Routes;
 use crate::scoreboard::Scoreboard;
 use crate::signals::Response;
+use door::Connection;
 use drain::Drain;
 use enforce::Sentence;
 use exchange::{Exchange, Judged, Seen};
@@ -106,7 +108,7 @@ impl ProxyHttp for Gate {
         self.set_patience(session);
         let (now, snapshot) = (self.clock.now(), self.live.pin());
 
-        let head = RequestHead::read(session.req_header(), Scheme::Http);
+        let head = RequestHead::read(session.req_header(), scheme_of(session));
         let caller = self.identity.identify(session, &head);
         let route = self.routes.find(head.host(), head.path());
         let enquiry = Enquiry {
@@ -116,6 +118,7 @@ impl ProxyHttp for Gate {
             route: route.map(|route| route.key()).unwrap_or_default(),
             now,
             secrets: &caller.secrets,
+            tls: caller.tls(),
         };
         let located = pipeline::locate(&snapshot, &self.traffic, enquiry);
         let context = pipeline::enrich(&located);
@@ -197,6 +200,9 @@ impl ProxyHttp for Gate {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        if let Some(connection) = Connection::of(session).filter(|_| !session.is_http2()) {
+            connection.pulse.rested();
+        }
         let Some(mut judged) = exchange.finish() else { return };
         let (now, failure) = (self.clock.tick(), error.map(Failure::of));
         judged.release(now);
@@ -206,7 +212,7 @@ impl ProxyHttp for Gate {
         {
             self.metrics.upstream_failed(upstream.name());
         }
-        let head = RequestHead::read(session.req_header(), Scheme::Http);
+        let head = RequestHead::read(session.req_header(), judged.caller.scheme());
         let observed = self.observe(session, &head, &judged, failure, now);
         let record = judged.record(&head, exchange::status(session, failure), failure, &observed, now);
         let (country, level) = (record.place.country, record.decision.level());
@@ -232,9 +238,17 @@ impl ProxyHttp for Gate {
     }
 }
 
+/// How the client names what it speaks.
+fn scheme_of(session: &Session) -> Scheme {
+    Connection::of(session).map_or(Scheme::Http, |connection| connection.scheme())
+}
+
 impl Gate {
     /// Without this a connection that is kept alive could idle for ever after its first request.
     fn set_patience(&self, session: &mut Session) {
+        if let Some(connection) = Connection::of(session) {
+            connection.pulse.began();
+        }
         // What the client, a conflict of lengths, or a stopping server has turned off stays off.
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.patience.keepalive.as_secs().max(1)));
@@ -250,7 +264,7 @@ impl Gate {
             return Error::e_explain(ErrorType::InternalError, "a request that was not judged");
         };
         let (header, node) = (self.identity.header(), self.identity.node(&judged.caller));
-        let forwarding = Forwarding { header, node: node.as_deref(), scheme: Scheme::Http };
+        let forwarding = Forwarding { header, node: node.as_deref(), scheme: judged.caller.scheme() };
         forward::strip_claims(request, &forwarding);
         forwarding.write(request)?;
         judged.verdict(self.identity.verdict()).write(request)
@@ -295,6 +309,7 @@ impl Gate {
             response: &response,
             now: self.clock.now(),
             secrets: &judged.caller.secrets,
+            tls: judged.caller.tls(),
         };
         pipeline::observe(&judged.snapshot, &judged.seen.subject, context, &observation)
     }

@@ -119,6 +119,11 @@ impl Listener {
         Ok(Self { socket, address })
     }
 
+    /// The socket, for an accept loop of one's own.
+    pub fn into_socket(self) -> TcpListener {
+        self.socket
+    }
+
     /// The address, with the port that was chosen.
     pub fn address(&self) -> SocketAddr {
         self.address

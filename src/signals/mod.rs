@@ -31,6 +31,7 @@ use crate::facts::client::Client;
 use crate::facts::place::Place;
 use crate::facts::request::RequestHead;
 use crate::facts::time::Wall;
+use crate::facts::tls::TlsSession;
 use crate::traffic::Pulse;
 
 /// Everything that is known about a request when its signals are read.
@@ -45,6 +46,8 @@ pub struct Facts<'a> {
     pub wall: Wall,
     /// Which values are shown to scripts as pseudonyms only.
     pub secrets: &'a Secrets,
+    /// The TLS session that the request came by, if any.
+    pub tls: Option<&'a TlsSession>,
     /// What is measured: rates, counters, lists, weights.
     pub readings: &'a dyn Readings,
     /// The response, once there is one.
@@ -239,7 +242,7 @@ mod tests {
         let vocabulary = Vocabulary::standard();
         for name in "method scheme host path query version size header has_header cookie param client.id \
                      client.prefix client.rate client.listed geo.country geo.continent geo.asn geo.weight \
-                     geo.rate geo.usual geo.surge geo.anomaly route.rate route.usual route.surge route.anomaly tls.version tls.alpn tls.sni tls.ja4 count time.hour \
+                     geo.rate geo.usual geo.surge geo.anomaly route.rate route.usual route.surge route.anomaly tls.version tls.alpn tls.sni tls.ja4 tls.client count time.hour \
                      time.weekday"
             .split_whitespace()
         {

@@ -1,6 +1,6 @@
-//! Signals of the TLS session; all `""` on a plaintext listener, which is the only kind so far.
+//! Signals of the TLS session; all `""` in the clear.
 
-use super::{Facts, Kind, Name, Root, Signal, Value};
+use super::{Kind, Root, Signal, Value};
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -8,31 +8,34 @@ pub(super) const SIGNALS: &[Signal] = &[
         "tls.version",
         Kind::Text,
         "`1.2` or `1.3`; `\"\"` in the clear",
-        plaintext,
+        |facts, _| Value::text(facts.tls.map_or("", |tls| tls.version.as_str())),
     ),
     Signal::property(
         Root::Request,
         "tls.alpn",
         Kind::Text,
         "the protocol agreed on, such as `h2`; `\"\"` in the clear",
-        plaintext,
+        |facts, _| Value::text(facts.tls.map_or("", |tls| &*tls.alpn)),
     ),
     Signal::property(
         Root::Request,
         "tls.sni",
         Kind::Text,
         "the server name that the client asked for; `\"\"` in the clear",
-        plaintext,
+        |facts, _| Value::text(facts.tls.map_or("", |tls| &*tls.sni)),
     ),
     Signal::property(
         Root::Request,
         "tls.ja4",
         Kind::Text,
         "the JA4 fingerprint of the client's hello; `\"\"` in the clear",
-        plaintext,
+        |facts, _| Value::text(facts.tls.map_or("", |tls| &*tls.ja4)),
+    ),
+    Signal::property(
+        Root::Request,
+        "tls.client",
+        Kind::Text,
+        "the subject of the certificate that the client proved to have; `\"\"` without one",
+        |facts, _| Value::text(facts.tls.map_or("", |tls| &*tls.client)),
     ),
 ];
-
-fn plaintext<'a>(_: &Facts<'a>, _: &Name) -> Value<'a> {
-    Value::text("")
-}
