@@ -4,6 +4,7 @@
 //! and upstreams are names that an operator wrote. Nothing that a client sends becomes a label. On the path of a
 //! request no label is looked up in the registry: handles are resolved when a policy is published.
 
+mod connections;
 mod delays;
 mod limits;
 mod surges;
@@ -16,12 +17,14 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::decision::{Evaluation, Level, Mode, Outcome, Reason};
 use crate::facts::place::CountryCode;
 use crate::facts::time::Wall;
+use crate::proxy::door::Crowd;
 use crate::snapshot::{Generation, Snapshot};
 use crate::traffic::{Claim, Crowded, Per, Surge};
 
@@ -47,6 +50,7 @@ pub struct Metrics {
     delays: delays::Delays,
     limits: limits::Limits,
     surges: surges::Surges,
+    expiry: IntGaugeVec,
 }
 
 /// Handles of what the policy in use can say.
@@ -103,6 +107,7 @@ impl Metrics {
             delays: delays::Delays::new()?,
             limits: limits::Limits::new()?,
             surges: surges::Surges::new()?,
+            expiry: connections::expiry()?,
         };
         for collector in metrics.collectors() {
             metrics.registry.register(collector)?;
@@ -126,6 +131,17 @@ impl Metrics {
                 .map(|name| (name.clone(), self.script_errors.with_label_values(&[name])))
                 .collect(),
         }));
+    }
+
+    /// Tells of these connections, too.
+    pub fn watch(&self, crowd: Arc<Crowd>) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(connections::Connections::new(crowd)?))
+    }
+
+    /// Tells when these certificates end, in seconds since 1970, and of no others.
+    pub fn certificates(&self, ends: &[(String, i64)]) {
+        self.expiry.reset();
+        ends.iter().for_each(|(name, end)| self.expiry.with_label_values(&[name]).set(*end));
     }
 
     /// Counts one judged request.
@@ -247,7 +263,8 @@ impl Metrics {
             Box::new(self.dropped.clone()),
         ];
         let own = own.into_iter().chain(self.limits.collectors());
-        own.chain(self.delays.collectors()).chain(self.surges.collectors()).collect()
+        let own = own.chain(self.delays.collectors()).chain(self.surges.collectors());
+        own.chain([Box::new(self.expiry.clone()) as Box<dyn Collector>]).collect()
     }
 }
 

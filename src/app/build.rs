@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::delays::delays;
+use super::tls::{self, Greetings};
 use crate::cases::{Case, Setting};
 use crate::clock::Clock;
 use crate::config::{
@@ -17,6 +18,8 @@ use crate::decision::{Level, LevelAction, Levels, Rulebook};
 use crate::facts::problem::{Problem, nearest};
 use crate::geoip::{AsnDb, Geo, GeoDb};
 use crate::ip_list::IpList;
+use crate::metrics::Metrics;
+use crate::proxy::door::tls::Tls;
 use crate::reload::sources::{DataKind, DataPath, Digest, SourcePaths, Sources};
 use crate::reload::{Build, Built};
 use crate::rules::{Declared, Policy, Script, Terms};
@@ -39,6 +42,7 @@ pub struct Builder {
     clock: Clock,
     lists: HashMap<String, (Digest, Arc<IpList>)>,
     geo: Option<(Option<Digest>, Option<Digest>, Geo)>,
+    greetings: Greetings,
 }
 
 /// The role of a database among the sources.
@@ -57,9 +61,9 @@ impl Builder {
         setting: Setting,
         clock: Clock,
     ) -> Self {
-        let (lists, geo) = (HashMap::new(), None);
+        let (lists, geo, greetings) = (HashMap::new(), None, Greetings::new(&config));
         let in_use = config.clone();
-        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo }
+        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo, greetings }
     }
 
     /// The policy cases beside the scripts, by file. Problems are misspelt cases.
@@ -105,6 +109,11 @@ impl Builder {
             rulebook,
         };
         Ok(Snapshot::new(contents))
+    }
+
+    /// What each listener speaks TLS with; `None` in the clear.
+    pub fn greetings(&self) -> Arc<[Option<Arc<Tls>>]> {
+        self.greetings.listeners()
     }
 
     /// The configuration that the last candidate was built from.
@@ -333,10 +342,15 @@ impl Build for Builder {
             self.config = config;
         }
         let (snapshot, cases) = (self.assemble(sources), Self::cases(sources));
-        let (snapshot, cases) = match (snapshot, cases) {
-            (Ok(snapshot), Ok(cases)) => (snapshot, cases),
-            (snapshot, cases) => {
-                return Err([snapshot.err(), cases.err()].into_iter().flatten().flatten().collect());
+        let tls = self.greetings.build(&self.config, sources, self.clock.now().wall);
+        let (snapshot, cases) = match (snapshot, cases, tls) {
+            (Ok(snapshot), Ok(cases), Ok(doubts)) => {
+                notes.extend(doubts);
+                (snapshot, cases)
+            }
+            (snapshot, cases, tls) => {
+                let problems = [snapshot.err(), cases.err(), tls.err()];
+                return Err(problems.into_iter().flatten().flatten().collect());
             }
         };
         self.run_cases(&snapshot, &cases)?;
@@ -344,8 +358,11 @@ impl Build for Builder {
         Ok(Built::Candidate(Box::new(snapshot), notes))
     }
 
-    fn published(&mut self, _: &Snapshot) {
+    fn published(&mut self, _: &Snapshot, metrics: &Metrics) {
         self.in_use = self.config.clone();
+        if let Some(ends) = self.greetings.publish() {
+            metrics.certificates(&ends);
+        }
     }
 }
 
@@ -364,7 +381,7 @@ pub fn source_paths(config: &Config, config_path: PathBuf) -> SourcePaths {
     let country = config.geoip.country.as_ref().map(|path| database(COUNTRY, path));
     let asn = config.geoip.asn.as_ref().map(|path| database(ASN, path));
     let lists = config.lists.iter().map(list);
-    let files = country.into_iter().chain(asn).chain(lists).collect();
+    let files = country.into_iter().chain(asn).chain(lists).chain(tls::paths(config)).collect();
     SourcePaths { config: Some(config_path), scripts: config.policy.scripts.clone(), files }
 }
 

@@ -9,6 +9,7 @@ mod delays;
 mod keeper;
 pub mod parts;
 mod services;
+mod tls;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -29,6 +30,7 @@ use crate::facts::problem::Problem;
 use crate::metrics::Metrics;
 use crate::proxy::door::{Door, Entrance};
 use crate::proxy::drain::{Drain, Signals, Stop};
+use crate::proxy::http2;
 use crate::proxy::origin::EchoOrigin;
 use crate::proxy::pool::Pool;
 use crate::proxy::relay::Relay;
@@ -126,11 +128,16 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let fail = |messages: Vec<String>| messages.into_iter().map(problem).collect::<Vec<_>>();
 
     let metrics = Arc::new(Metrics::new().map_err(|error| fail(vec![error.to_string()]))?);
+    let tls = builder.greetings();
     let (keep_up, requests, notes) = first_load(builder, &config, &metrics, clock)?;
-    let parts = Parts::open(&config, clock).map_err(fail)?;
+    let parts = Parts::open(&config, &tls, clock).map_err(fail)?;
     let Parts { identity, upstreams, routes, entrances, admin, recorder, records } = parts;
     let Upstreams { list: upstreams, origin, service: echo } = upstreams;
 
+    if let Some(entrance) = entrances.first() {
+        let crowd = Arc::clone(&entrance.porter.crowd);
+        metrics.watch(crowd).map_err(|error| fail(vec![error.to_string()]))?;
+    }
     let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
@@ -269,7 +276,10 @@ impl Ready {
     }
 
     fn add_gate(&mut self, gate: Gate, entrances: Vec<Entrance>, echo: Option<parts::EchoService>) {
-        let proxy = http_proxy(&self.server.configuration, gate);
+        let keepalive = gate.patience.keepalive;
+        let mut proxy = http_proxy(&self.server.configuration, gate);
+        proxy.h2_options = Some(http2::bounds());
+        proxy.server_options = Some(http2::options(keepalive));
         self.server.add_service(Door::new(proxy, entrances, self.drain.clone()));
         if let Some(echo) = echo {
             self.server.add_service(echo);

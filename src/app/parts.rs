@@ -4,12 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::config::{Config, Host, Origin, Route};
+use crate::config::{self, Config, Host, Origin, Route};
 use crate::facts::client::Keyring;
-use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Porter};
+use crate::proxy::door::tls::Tls;
+use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Manner, Porter};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
 use crate::proxy::server::{Bound, ListenError, Listener};
@@ -43,11 +45,11 @@ pub(super) struct Upstreams {
 
 impl Parts {
     /// Makes them all. The log of decisions is opened last, when nothing else can fail any more.
-    pub(super) fn open(config: &Config, clock: Clock) -> Result<Self, Vec<String>> {
+    pub(super) fn open(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<Self, Vec<String>> {
         let identity = Arc::new(identity(config).map_err(|error| vec![error.to_string()])?);
         let upstreams = upstreams(config)?;
         let routes = routes(config)?;
-        let entrances = entrances(config)?;
+        let entrances = entrances(config, tls)?;
         let admin = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
         let admin = admin.map_err(|error| vec![error.to_string()])?;
         let (recorder, writer) = Recorder::new(record_settings(config));
@@ -166,7 +168,7 @@ impl Upstreams {
 }
 
 /// The listeners, and who may come in by them.
-fn entrances(config: &Config) -> Result<Vec<Entrance>, Vec<String>> {
+fn entrances(config: &Config, tls: &[Option<Arc<Tls>>]) -> Result<Vec<Entrance>, Vec<String>> {
     let bounds =
         Bounds { most: config.server.max_connections, per_client: config.server.max_connections_per_client };
     let porter = Arc::new(Porter {
@@ -175,8 +177,22 @@ fn entrances(config: &Config) -> Result<Vec<Entrance>, Vec<String>> {
         trusted: config.client.trusted_proxies(),
         deadlines: Deadlines { head: config.server.head_timeout, stall: config.server.read_timeout },
     });
-    let entrance = |listener| Entrance { listener, tls: None, porter: Arc::clone(&porter) };
-    Ok(listeners(config)?.into_iter().map(entrance).collect())
+    let entrance = |((listener, tls), setting): ((_, &Option<Arc<Tls>>), _)| Entrance {
+        listener,
+        tls: tls.clone(),
+        manner: Arc::new(manner(setting)),
+        porter: Arc::clone(&porter),
+    };
+    Ok(listeners(config)?.into_iter().zip(tls).zip(&config.listeners).map(entrance).collect())
+}
+
+fn manner(listener: &config::Listener) -> Manner {
+    let hsts = listener.hsts.map(|time| format!("max-age={}", time.as_secs()));
+    Manner {
+        redirect: listener.redirect,
+        hsts: hsts.and_then(|text| HeaderValue::try_from(text).ok()),
+        http2: listener.http2,
+    }
 }
 
 fn listeners(config: &Config) -> Result<Vec<Listener>, Vec<String>> {

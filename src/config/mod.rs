@@ -5,6 +5,7 @@
 //! configuration names (scripts, lists, databases) is not opened here, save the admin token.
 
 mod admin;
+mod certificates;
 mod client;
 mod concurrency;
 mod counters;
@@ -45,6 +46,7 @@ use crate::facts::place::CountryCode;
 use crate::facts::problem::Problem;
 
 pub use self::admin::{Admin, Token};
+pub use self::certificates::KeyPair;
 pub use self::client::Client;
 pub use self::concurrency::Concurrency;
 pub use self::counters::Counter;
@@ -54,7 +56,7 @@ pub use self::geoip::Geoip;
 pub use self::kinds::Written;
 pub use self::levels::{Level, LevelAction, Levels};
 pub use self::limits::{Limit, Per, Sharing};
-pub use self::listener::Listener;
+pub use self::listener::{ClientCertificates, Listener, ListenerTls, Needed};
 pub use self::lists::List;
 pub use self::log::{Log, LogFormat, LogLevel};
 pub use self::policy::{Bounds, OnError, Policy};
@@ -78,6 +80,8 @@ pub struct Config {
     pub server: Server,
     /// Every `[[listener]]`; at least one.
     pub listeners: Vec<Listener>,
+    /// Every `[certificates.NAME]`, by name.
+    pub certificates: BTreeMap<String, KeyPair>,
     /// `[admin]`; `None` if it is switched off.
     pub admin: Option<Admin>,
     /// `[client]`.
@@ -172,7 +176,9 @@ impl Config {
         let section = |layout| document.section(layout);
         let server = section(&server::LAYOUT).and_then(|it| server::read(&it, around.cores));
         let listeners = document.sections(&listener::LAYOUT);
-        let listeners = listeners.and_then(|them| listener::read(&them, document.source));
+        let names = document.names(&certificates::LAYOUT);
+        let listeners = listeners.and_then(|them| listener::read(&them, document.source, names.as_deref()));
+        let certificates = certificates::read(document);
         let admin = section(&admin::LAYOUT).and_then(|it| admin::read(&it, around));
         let client = section(&client::LAYOUT).and_then(|it| client::read(&it));
         let privacy = section(&privacy::LAYOUT).and_then(|it| privacy::read(&it));
@@ -193,6 +199,7 @@ impl Config {
         let config = Self {
             server: server?,
             listeners: listeners?,
+            certificates: certificates?,
             admin: admin?,
             client: client?,
             privacy: privacy?,
@@ -259,10 +266,21 @@ impl Config {
 
     /// Takes over from `running` the sections that only a restart can change.
     pub fn keep_fixed(self, running: &Self) -> Self {
-        let Self { geoip, lists, policy, counters, concurrency, limits, levels, countries, warnings, .. } =
-            self;
         let fixed = running.clone();
-        Self { geoip, lists, policy, counters, concurrency, limits, levels, countries, warnings, ..fixed }
+        Self {
+            server: fixed.server,
+            listeners: fixed.listeners,
+            admin: fixed.admin,
+            client: fixed.client,
+            privacy: fixed.privacy,
+            decisions: fixed.decisions,
+            reload: fixed.reload,
+            traffic: fixed.traffic,
+            routes: fixed.routes,
+            upstreams: fixed.upstreams,
+            log: fixed.log,
+            ..self
+        }
     }
 }
 

@@ -2,14 +2,15 @@
 
 use super::reader::{Fallback, Layout};
 use super::{
-    admin, client, concurrency, counters, countries, decisions, delays, geoip, levels, listener, lists, log,
-    policy, privacy, reload, route, server, traffic, upstream,
+    admin, certificates, client, concurrency, counters, countries, decisions, delays, geoip, levels,
+    listener, lists, log, policy, privacy, reload, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 19] = [
+pub(super) const LAYOUTS: [&Layout; 20] = [
     &server::LAYOUT,
     &listener::LAYOUT,
+    &certificates::LAYOUT,
     &admin::LAYOUT,
     &client::LAYOUT,
     &privacy::LAYOUT,
@@ -30,8 +31,8 @@ pub(super) const LAYOUTS: [&Layout; 19] = [
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 8] =
-    ["geoip", "lists", "policy", "counters", "concurrency", "limits", "levels", "countries"];
+pub(super) const LIVE: [&str; 9] =
+    ["certificates", "geoip", "lists", "policy", "counters", "concurrency", "limits", "levels", "countries"];
 
 /// Every section and key, as Markdown: a heading, a paragraph and a table each.
 pub fn reference_markdown() -> String {

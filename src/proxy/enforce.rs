@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::STRICT_TRANSPORT_SECURITY;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 use smallvec::SmallVec;
 
 use super::Gate;
+use super::door::Connection;
 use super::exchange::{Judged, Waited};
 use super::failure::Failure;
+use super::redirect::to_https;
 use super::refusal::{Form, ProblemType, RateLimit, Refusal, RefusalStatus};
 use super::relay;
 use super::waiting::Place;
@@ -373,7 +376,21 @@ async fn answer(session: &mut Session, refusal: &Refusal) -> Result<()> {
     write(session, header, body).await
 }
 
-async fn write(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+/// Sends a request elsewhere that came to a door which leads nowhere.
+pub(super) async fn redirect(session: &mut Session, port: u16) -> Result<()> {
+    let request = session.req_header();
+    let head = RequestHead::read(request, Scheme::Http);
+    let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
+    match to_https(&head, target, port) {
+        Some(header) => write(session, header, Bytes::new()).await,
+        None => session.respond_error(RefusalStatus::BadRequest.code()).await,
+    }
+}
+
+async fn write(session: &mut Session, mut header: ResponseHeader, body: Bytes) -> Result<()> {
+    if let Some(hsts) = Connection::of(session).and_then(|connection| connection.manner.hsts.clone()) {
+        header.insert_header(STRICT_TRANSPORT_SECURITY, hsts)?;
+    }
     let end = body.is_empty();
     session.write_response_header(Box::new(header), end).await?;
     if !end {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use pingora::proxy::Session;
 
 use super::door::Connection;
@@ -104,6 +105,11 @@ impl Caller {
     /// The TLS session, if there is one.
     pub fn tls(&self) -> Option<&TlsSession> {
         self.connection.as_ref()?.tls.as_ref()
+    }
+
+    /// For how long clients are told to come by HTTPS only, as a header has it.
+    pub fn hsts(&self) -> Option<HeaderValue> {
+        self.connection.as_ref()?.manner.hsts.clone()
     }
 
     /// How the client names what it speaks.

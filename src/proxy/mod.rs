@@ -10,10 +10,12 @@ pub mod enforce;
 mod exchange;
 pub mod failure;
 pub mod forward;
+pub mod http2;
 pub mod identity;
 pub mod origin;
 pub mod pool;
 mod rate_limit;
+pub mod redirect;
 pub mod refusal;
 pub mod relay;
 pub mod server;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::header::STRICT_TRANSPORT_SECURITY;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -106,6 +109,10 @@ impl ProxyHttp for Gate {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         self.set_patience(session);
+        if let Some(port) = Connection::of(session).and_then(|connection| connection.manner.redirect) {
+            enforce::redirect(session, port).await?;
+            return Ok(true);
+        }
         let (now, snapshot) = (self.clock.now(), self.live.pin());
 
         let head = RequestHead::read(session.req_header(), scheme_of(session));
@@ -279,6 +286,9 @@ impl Gate {
                     && let Some(left) = enforce::left(judged, &self.traffic, self.clock.tick())
                 {
                     rate_limit::tighten(response, left)?;
+                }
+                if let Some(hsts) = judged.caller.hsts() {
+                    response.insert_header(STRICT_TRANSPORT_SECURITY, hsts)?;
                 }
                 response.insert_header(DECISION_HEADER, &judged.id_text)
             }

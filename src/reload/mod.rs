@@ -62,7 +62,7 @@ pub trait Build: Send + 'static {
     fn build(&mut self, sources: &Sources) -> Result<Built, Vec<Problem>>;
 
     /// What to do when a candidate that this built was published.
-    fn published(&mut self, snapshot: &Snapshot);
+    fn published(&mut self, snapshot: &Snapshot, metrics: &Metrics);
 }
 
 /// What came of building.
@@ -130,7 +130,7 @@ impl<B: Build> Reloader<B> {
         let (sources, snapshot, notes) = load(&mut builder, clock)?;
         let generation = Generation(1);
         let snapshot = Arc::new(snapshot.numbered(generation));
-        builder.published(&snapshot);
+        builder.published(&snapshot, &metrics);
         metrics.know(&snapshot);
         let at = clock.now().wall;
         let outcome = ReloadOutcome::Published(generation);
@@ -209,7 +209,7 @@ impl<B: Build> Reloader<B> {
         let snapshot = Arc::new(snapshot.numbered(generation));
         self.metrics.know(&snapshot);
         self.live.snapshot.store(Arc::clone(&snapshot));
-        self.builder.published(&snapshot);
+        self.builder.published(&snapshot, &self.metrics);
         (self.sources, self.refused) = (sources, None);
         for note in notes.iter().filter(|note| !self.notes.contains(note)) {
             warn!(%generation, "{note}");

@@ -14,11 +14,13 @@ mod admin;
 mod architecture;
 mod canary;
 mod cli;
+mod connections;
 mod counting;
 mod crowds;
 mod delays;
 mod enforcement;
 mod failures;
+mod http2;
 mod identity;
 mod inflight;
 mod policy;
@@ -29,9 +31,12 @@ mod short_way;
 mod stopping;
 mod support;
 mod surges;
+mod tls;
 mod top;
 mod traffic;
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/mmdb.rs"]
 mod mmdb;
 #[path = "../support/net.rs"]

@@ -41,6 +41,7 @@ pub(crate) struct Setup {
     lists: String,
     routes: String,
     upstreams: String,
+    listener: String,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -80,6 +81,7 @@ impl Setup {
             lists: String::new(),
             routes: String::new(),
             upstreams: String::new(),
+            listener: String::new(),
             files: Vec::new(),
         };
         setup.countries(COUNTRIES)
@@ -141,6 +143,12 @@ impl Setup {
         self
     }
 
+    /// Adds to what stands below `[[listener]]`.
+    pub(crate) fn listener(mut self, text: &str) -> Self {
+        self.listener.push_str(&format!("{text}\n"));
+        self
+    }
+
     /// Adds a file, below the gate's folder.
     pub(crate) fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.retain(|(known, _)| known != path);
@@ -173,7 +181,7 @@ impl Setup {
     }
 
     fn config(&self, folder: &Path) -> String {
-        let mut text = "[[listener]]\naddress = \"127.0.0.1:0\"\n".to_owned();
+        let mut text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{}", self.listener);
         let mut sections = self.sections.clone();
         let mut begin_with = |name: &str, line: &str| {
             let section = sections.entry(name.to_owned()).or_default();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
@@ -31,8 +32,23 @@ pub struct Connection {
     pub peer: PeerAddr,
     /// The TLS session; `None` in the clear.
     pub tls: Option<TlsSession>,
+    /// Whether HTTP/2 is spoken on it.
+    pub http2: bool,
     /// What the connection is doing.
     pub pulse: Arc<Pulse>,
+    /// How requests are answered that come by this entrance.
+    pub manner: Arc<Manner>,
+}
+
+/// How requests are answered that come by an entrance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// They are all sent to the same place by HTTPS, at this port.
+    pub redirect: Option<u16>,
+    /// Whether HTTP/2 is understood.
+    pub http2: bool,
+    /// What clients are told about coming by HTTPS only.
+    pub hsts: Option<HeaderValue>,
 }
 
 /// An accepted connection over `S`, which may be the socket or a TLS session over it.
@@ -65,11 +81,7 @@ impl<S> Accepted<S> {
     /// Joins a stream with what is known about it. The place is kept until the connection ends.
     pub(super) fn new(stream: S, id: UniqueIDType, connection: Connection, place: Place) -> Self {
         let tls = connection.tls.as_ref();
-        let alpn = tls.and_then(|tls| match &*tls.alpn {
-            "h2" => Some(ALPN::H2),
-            "http/1.1" => Some(ALPN::H1),
-            _ => None,
-        });
+        let alpn = Some(if connection.http2 { ALPN::H2 } else { ALPN::H1 });
         let tls = tls.map(|tls| Arc::new(SslDigest::new("", tls.version.as_str(), None, None, Vec::new())));
         let connection: Box<dyn Any + Send + Sync> = Box::new(Arc::new(connection));
         // There is room for data of our own beside the answer of a proxy, though none answered.

@@ -9,6 +9,7 @@
 //! request on it finds. Nothing is judged here: whoever is turned away finds no room, or does not speak the protocol.
 
 mod accepted;
+pub mod certificate;
 mod crowd;
 mod pulse;
 pub mod tls;
@@ -33,7 +34,7 @@ use super::drain::Drain;
 use super::server::Listener;
 use crate::facts::client::{PeerAddr, Truncation, TrustedProxies};
 
-pub use accepted::{Accepted, Connection};
+pub use accepted::{Accepted, Connection, Manner};
 pub use crowd::{Bounds, Crowd, Full, Place};
 pub use pulse::{Phase, Pulse};
 pub use transport::{Deadlines, Socket, Transport};
@@ -53,6 +54,8 @@ pub struct Entrance {
     pub listener: Listener,
     /// How TLS is spoken; `None` in the clear.
     pub tls: Option<Arc<Tls>>,
+    /// How requests are answered.
+    pub manner: Arc<Manner>,
     /// What all entrances share.
     pub porter: Arc<Porter>,
 }
@@ -69,6 +72,8 @@ pub struct Porter {
     pub deadlines: Deadlines,
 }
 
+/// How HTTP/2 begins (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After a failure to accept, for want of descriptors as a rule, some time for connections to end.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -102,6 +107,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Door<A> {
 struct Hall<A> {
     app: Arc<A>,
     tls: Option<Arc<Tls>>,
+    manner: Arc<Manner>,
     porter: Arc<Porter>,
     stop: ShutdownWatch,
 }
@@ -109,14 +115,14 @@ struct Hall<A> {
 impl Entrance {
     /// Accepts until the server stops. The socket is closed then, whoever is still inside.
     async fn open<A: ServerApp + Send + Sync + 'static>(self, app: Arc<A>, stop: ShutdownWatch) {
-        let Self { listener, tls, porter } = self;
+        let Self { listener, tls, manner, porter } = self;
         let address = listener.address();
         let socket = match TcpListener::from_std(listener.into_socket()) {
             Ok(socket) => socket,
             Err(error) => return warn!("no client can connect to `{address}`: {error}"),
         };
         let mut stopped = stop.clone();
-        let hall = Arc::new(Hall { app, tls, porter, stop });
+        let hall = Arc::new(Hall { app, tls, manner, porter, stop });
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -161,15 +167,18 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         place: Place,
     ) -> io::Result<Stream> {
         let (pulse, deadlines) = (Arc::new(Pulse::default()), self.porter.deadlines);
-        let transport = Transport::new(socket, Arc::clone(&pulse), deadlines);
+        let manner = Arc::clone(&self.manner);
+        let mut transport = Transport::new(socket, Arc::clone(&pulse), deadlines);
         Ok(match &self.tls {
             None => {
-                let connection = Connection { peer, tls: None, pulse };
+                let http2 = manner.http2 && transport.begins_with(HTTP2_PREFACE).await?;
+                let connection = Connection { peer, tls: None, http2, pulse, manner };
                 Box::new(Accepted::new(transport, id, connection, place))
             }
             Some(tls) => {
                 let (stream, session) = timeout(deadlines.head, tls.shake_hands(transport)).await??;
-                let connection = Connection { peer, tls: Some(session), pulse };
+                let http2 = &*session.alpn == "h2";
+                let connection = Connection { peer, tls: Some(session), http2, pulse, manner };
                 Box::new(Accepted::new(stream, id, connection, place))
             }
         })

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 
@@ -34,6 +35,8 @@ pub struct Transport {
     head: Timer,
     stall: Timer,
     tap: Option<Tap>,
+    /// Read already, and to be read again.
+    unread: BytesMut,
 }
 
 /// The first bytes of a connection, as they came, for whoever wants to read the client's hello.
@@ -61,7 +64,15 @@ impl Transport {
     /// Waits for `socket` as `deadlines` say, and notes in `pulse` when a request begins.
     pub fn new(socket: Socket, pulse: Arc<Pulse>, deadlines: Deadlines) -> Self {
         let socket = BufWriter::with_capacity(WRITE_BUFFER, socket);
-        Self { socket, pulse, deadlines, head: Timer::default(), stall: Timer::default(), tap: None }
+        Self {
+            socket,
+            pulse,
+            deadlines,
+            head: Timer::default(),
+            stall: Timer::default(),
+            tap: None,
+            unread: BytesMut::new(),
+        }
     }
 
     /// Keeps what comes from now on, until it is taken.
@@ -72,6 +83,21 @@ impl Transport {
     /// What came since the tap was opened; nothing is kept from now on.
     pub fn close_tap(&mut self) -> Vec<u8> {
         self.tap.take().map(|tap| tap.0).unwrap_or_default()
+    }
+
+    /// Whether the connection begins with these bytes. As many of them are waited for as agree, and all can be read again.
+    pub async fn begins_with(&mut self, wanted: &[u8]) -> io::Result<bool> {
+        let mut read = BytesMut::with_capacity(wanted.len());
+        let agrees = loop {
+            if !wanted.starts_with(&read) || read.len() == wanted.len() {
+                break read == wanted;
+            }
+            if (&mut *self).take((wanted.len() - read.len()) as u64).read_buf(&mut read).await? == 0 {
+                break false;
+            }
+        };
+        self.unread = read;
+        Ok(agrees)
     }
 
     /// The socket had nothing: a head that is owed must come in time.
@@ -125,6 +151,11 @@ impl AsyncRead for Transport {
         let this = self.get_mut();
         if this.pulse.phase() != Phase::Head {
             this.head = Timer::default();
+        }
+        if !this.unread.is_empty() {
+            let now = this.unread.split_to(this.unread.len().min(buffer.remaining()));
+            buffer.put_slice(&now);
+            return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
         match Pin::new(&mut this.socket).poll_read(cx, buffer) {
@@ -226,7 +257,7 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
     fn pair(deadlines: Deadlines) -> (Transport, UnixStream, Arc<Pulse>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -279,6 +310,21 @@ mod tests {
         let error = transport.write_all(&vec![0; 16 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_beginning_is_looked_at_and_read_again() {
+        for (sent, agrees) in
+            [("PRI * more", true), ("PRI", false), ("POST /", false), ("G", false), ("", false)]
+        {
+            let (mut transport, mut client, _) = pair(PATIENT);
+            client.write_all(sent.as_bytes()).await.unwrap();
+            drop(client);
+            assert_eq!(transport.begins_with(b"PRI *").await.unwrap(), agrees, "{sent}");
+            let mut all = String::new();
+            transport.read_to_string(&mut all).await.unwrap();
+            assert_eq!(all, sent);
+        }
     }
 
     #[tokio::test]

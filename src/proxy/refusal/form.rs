@@ -4,6 +4,7 @@
 use http::header::{ACCEPT, AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 
+use super::grpc;
 use crate::facts::request::RequestHead;
 
 /// In which form a request wants its refusal.
@@ -19,6 +20,7 @@ pub struct Form {
 pub(super) enum Media {
     Problem,
     Html,
+    Grpc,
 }
 
 /// Which scripts in browsers may read the refusal (Fetch standard, CORS protocol).
@@ -44,7 +46,7 @@ impl Form {
     /// The form that `head` asks for.
     pub fn asked_by(head: &RequestHead<'_>) -> Self {
         Self {
-            media: if prefers_html(head) { Media::Html } else { Media::Problem },
+            media: Media::of(head),
             wants_body: head.method() != "HEAD",
             readers: Readers::of(head.headers()),
         }
@@ -69,6 +71,18 @@ pub fn is_preflight(head: &RequestHead<'_>) -> bool {
     head.method() == "OPTIONS"
         && head.has_header("origin")
         && head.has_header("access-control-request-method")
+}
+
+impl Media {
+    fn of(head: &RequestHead<'_>) -> Self {
+        if grpc::is_call(head) {
+            Self::Grpc
+        } else if prefers_html(head) {
+            Self::Html
+        } else {
+            Self::Problem
+        }
+    }
 }
 
 impl Readers {

@@ -6,6 +6,7 @@
 
 mod body;
 mod form;
+pub mod grpc;
 
 use std::time::Duration;
 
@@ -125,6 +126,7 @@ impl Refusal {
     pub fn on_wire(&self, form: &Form, jitter: f64) -> pingora::Result<(ResponseHeader, Bytes)> {
         let retry_after = self.retry_after.map(|wait| whole_seconds_with_jitter(wait, jitter));
         let (content_type, body) = match form.media {
+            Media::Grpc => return Ok((grpc::trailers_only(self, retry_after)?, Bytes::new())),
             Media::Problem => ("application/problem+json", body::problem(self)),
             Media::Html => ("text/html; charset=utf-8", body::page(self, retry_after)),
         };

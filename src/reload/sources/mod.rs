@@ -28,6 +28,8 @@ pub const MAX_SCRIPTS: usize = 1000;
 pub const MAX_LIST: u64 = 256 * MIB;
 /// How many bytes a GeoIP database may have.
 pub const MAX_DATABASE: u64 = 512 * MIB;
+/// How many bytes a file of certificates, or of a key, may have.
+pub const MAX_CERTIFICATE: u64 = MIB;
 /// The folder beside the scripts that holds their cases.
 pub const CASES: &str = "cases";
 
@@ -64,6 +66,8 @@ pub enum DataKind {
     List,
     /// A GeoIP database, up to [`MAX_DATABASE`] bytes.
     Database,
+    /// Certificates, or a key, as PEM, up to [`MAX_CERTIFICATE`] bytes.
+    Certificate,
 }
 
 /// All sources of one snapshot, as they were at one moment. Cheap to clone.
@@ -257,6 +261,7 @@ impl DataKind {
         match self {
             Self::List => Bound { bytes: MAX_LIST, what: "a list" },
             Self::Database => Bound { bytes: MAX_DATABASE, what: "a database" },
+            Self::Certificate => Bound { bytes: MAX_CERTIFICATE, what: "a file of certificates" },
         }
     }
 }

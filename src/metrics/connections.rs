@@ -1,0 +1,80 @@
+//! Connections and certificates, in metrics.
+
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, IntGaugeVec, Opts};
+
+use crate::proxy::door::{Crowd, Full};
+
+/// Everybody who is connected, and who was turned away.
+pub(super) struct Connections {
+    crowd: Arc<Crowd>,
+    here: IntGauge,
+    turned_away: prometheus::IntCounterVec,
+}
+
+/// When certificates end.
+pub(super) fn expiry() -> Result<IntGaugeVec, prometheus::Error> {
+    let help = "When a certificate ends, in seconds since 1970.";
+    IntGaugeVec::new(Opts::new("riskgate_certificate_expiry_seconds", help), &["name"])
+}
+
+impl Connections {
+    pub(super) fn new(crowd: Arc<Crowd>) -> Result<Self, prometheus::Error> {
+        let help = "Connections closed at once, since there were too many: in all, or from one client.";
+        let opts = Opts::new("riskgate_connections_refused_total", help);
+        Ok(Self {
+            crowd,
+            here: IntGauge::new("riskgate_connections", "Connections of clients.")?,
+            turned_away: prometheus::IntCounterVec::new(opts, &["bound"])?,
+        })
+    }
+}
+
+impl Collector for Connections {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.here.desc(), self.turned_away.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.here.set(i64::try_from(self.crowd.here()).unwrap_or(i64::MAX));
+        for why in Full::ALL {
+            let counter = self.turned_away.with_label_values(&[why.as_str()]);
+            counter.inc_by(self.crowd.turned_away(why).saturating_sub(counter.get()));
+        }
+        [self.here.collect(), self.turned_away.collect()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metrics;
+    use super::*;
+    use crate::proxy::door::Bounds;
+
+    #[test]
+    fn whoever_is_here_or_was_turned_away_is_counted() {
+        let metrics = Metrics::new().unwrap();
+        let crowd = Arc::new(Crowd::new(Bounds { most: 2, per_client: 1 }));
+        metrics.watch(Arc::clone(&crowd)).unwrap();
+        let places = [crowd.enter(None), crowd.enter(None)];
+        (0..3).for_each(|_| assert!(crowd.enter(None).is_err()));
+        metrics.certificates(&[("api".to_owned(), 1_900_000_000)]);
+        for _ in 0..2 {
+            let text = metrics.text(0);
+            for line in [
+                "riskgate_connections 2",
+                "riskgate_connections_refused_total{bound=\"connections\"} 3",
+                "riskgate_connections_refused_total{bound=\"client\"} 0",
+                "riskgate_certificate_expiry_seconds{name=\"api\"} 1900000000",
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+            }
+        }
+        drop(places);
+        metrics.certificates(&[]);
+        assert!(!metrics.text(0).contains("riskgate_certificate_expiry_seconds{"));
+    }
+}

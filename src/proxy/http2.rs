@@ -1,0 +1,43 @@
+//! Bounds of HTTP/2 toward clients: what one connection may hold, and what a client that opens and resets, or asks and
+//! never listens, can make of it.
+
+use std::time::Duration;
+
+use pingora::apps::HttpServerOptions;
+use pingora::protocols::http::v2::server::H2Options;
+
+/// Requests of one connection at once.
+const STREAMS: u32 = 128;
+/// Bytes of a head, which may come in any number of CONTINUATION frames; each field counts 32 more.
+const HEAD: u32 = 96 * 1024;
+/// Bytes of bodies that may be on their way to the gate: of one request, and of a connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of answers that wait for a client, for each request.
+const SEND_BUFFER: usize = 256 * 1024;
+/// Streams that a client reset before they were looked at. One more, and the connection ends (CVE-2023-44487).
+const PENDING_RESETS: usize = 32;
+/// Streams that were reset for what the client did wrong. One more, and the connection ends.
+const ERROR_RESETS: usize = 128;
+
+/// What one connection may hold.
+pub fn bounds() -> H2Options {
+    let mut options = H2Options::default();
+    options
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(Some(ERROR_RESETS))
+        .max_concurrent_reset_streams(PENDING_RESETS);
+    options
+}
+
+/// How long a connection without requests is kept.
+pub fn options(keepalive: Duration) -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(keepalive);
+    options
+}

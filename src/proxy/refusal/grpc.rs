@@ -1,0 +1,48 @@
+//! Refusals of gRPC calls: an answer of status 200 that is nothing but trailers, which tell the real status
+//! (the "Trailers-Only" answer of gRPC over HTTP/2). A client of gRPC takes any other for a broken server.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use pingora::http::ResponseHeader;
+
+use super::{DECISION_HEADER, Refusal, RefusalStatus};
+use crate::facts::request::RequestHead;
+
+/// Whether the request is a call of gRPC.
+pub fn is_call(head: &RequestHead<'_>) -> bool {
+    let kind = head.header("content-type");
+    let rest =
+        kind.get(..GRPC.len()).filter(|start| start.eq_ignore_ascii_case(GRPC)).and(kind.get(GRPC.len()..));
+    head.version() == "2" && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+}
+
+const GRPC: &str = "application/grpc";
+
+/// The whole answer.
+pub(super) fn trailers_only(refusal: &Refusal, retry_after: Option<u64>) -> pingora::Result<ResponseHeader> {
+    let mut header = ResponseHeader::build(200, Some(6))?;
+    header.insert_header(CONTENT_TYPE, GRPC)?;
+    header.insert_header("grpc-status", code(refusal.status()))?;
+    header.insert_header("grpc-message", refusal.status().title())?;
+    if let Some(seconds) = retry_after {
+        let wait = Duration::from_secs(seconds).as_millis();
+        header.insert_header("grpc-retry-pushback-ms", wait.to_string())?;
+    }
+    header.insert_header(CACHE_CONTROL, "no-store")?;
+    header.insert_header(DECISION_HEADER, refusal.decision.to_string())?;
+    Ok(header)
+}
+
+/// The code of gRPC that says the same.
+const fn code(status: RefusalStatus) -> u16 {
+    match status {
+        RefusalStatus::BadRequest => 3,
+        RefusalStatus::Forbidden => 7,
+        RefusalStatus::UriTooLong | RefusalStatus::TooManyRequests | RefusalStatus::HeadersTooLarge => 8,
+        RefusalStatus::NotFound => 12,
+        RefusalStatus::InternalServerError => 13,
+        RefusalStatus::BadGateway | RefusalStatus::ServiceUnavailable => 14,
+        RefusalStatus::GatewayTimeout => 4,
+    }
+}
