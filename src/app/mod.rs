@@ -41,6 +41,7 @@ use crate::proxy::{Gate, Identity, Patience};
 use crate::record::{Recorder, Running};
 use crate::reload::watch::{Pace, Watch};
 use crate::reload::{Attention, Build, KeepUp, Live, Reloader, Requests};
+use crate::routes::Routes;
 use crate::scoreboard::Scoreboard;
 use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
@@ -134,10 +135,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let Parts { identity, upstreams, routes, entrances, admin, recorder, records } = parts;
     let Upstreams { list: upstreams, origin, service: echo } = upstreams;
 
-    if let Some(entrance) = entrances.first() {
-        let crowd = Arc::clone(&entrance.porter.crowd);
-        metrics.watch(crowd).map_err(|error| fail(vec![error.to_string()]))?;
-    }
+    watch(&metrics, &entrances).map_err(|error| fail(vec![error.to_string()]))?;
     let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
@@ -160,24 +158,8 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     }
     let pools = upstreams.iter().flat_map(Upstream::pools).collect();
     ready.add_services(keep_up, shared.housekeeping(&config, &identity, pools, keeper, manner));
-    let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
-    let Shared { traffic, metrics, scoreboard, room, recorder, drain, .. } = shared;
     let relay = Relay::new(&ready.server.configuration);
-    let gate = Gate {
-        live,
-        traffic,
-        identity,
-        routes,
-        upstreams,
-        relay,
-        room,
-        recorder,
-        metrics,
-        scoreboard,
-        clock,
-        drain,
-        patience,
-    };
+    let gate = shared.gate(&config, identity, routes, upstreams, relay);
     ready.add_gate(gate, entrances, echo);
     Ok(ready)
 }
@@ -195,6 +177,34 @@ struct Shared {
 }
 
 impl Shared {
+    fn gate(
+        self,
+        config: &Config,
+        identity: Arc<Identity>,
+        routes: Routes,
+        upstreams: Vec<Upstream>,
+        relay: Relay,
+    ) -> Gate {
+        let Self { requests, traffic, metrics, scoreboard, room, recorder, clock, drain } = self;
+        let live = Arc::clone(requests.live());
+        let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
+        Gate {
+            live,
+            traffic,
+            identity,
+            routes,
+            upstreams,
+            relay,
+            room,
+            recorder,
+            metrics,
+            scoreboard,
+            clock,
+            drain,
+            patience,
+        }
+    }
+
     fn admin(&self, config: &Config, setting: Setting) -> Admin {
         Admin {
             live: Arc::clone(self.requests.live()),
@@ -235,6 +245,11 @@ impl Shared {
             early_hangup: early_hangup(manner.signals),
         }
     }
+}
+
+/// Metrics tell of everybody who is connected; all entrances share one crowd.
+fn watch(metrics: &Metrics, entrances: &[Entrance]) -> Result<(), prometheus::Error> {
+    entrances.first().map_or(Ok(()), |entrance| metrics.watch(Arc::clone(&entrance.porter.crowd)))
 }
 
 /// One table of each worker.
