@@ -133,9 +133,10 @@ impl Metrics {
         }));
     }
 
-    /// Tells of these connections, too.
-    pub fn watch(&self, crowd: Arc<Crowd>) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(connections::Connections::new(crowd)?))
+    /// Tells of these connections, too, if there can be any.
+    pub fn watch(&self, crowd: Option<Arc<Crowd>>) -> Result<(), prometheus::Error> {
+        let connections = crowd.map(connections::Connections::new).transpose()?;
+        connections.map_or(Ok(()), |connections| self.registry.register(Box::new(connections)))
     }
 
     /// Tells when these certificates end, in seconds since 1970, and of no others.

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::delays::delays;
-use super::tls::{self, Greetings};
+pub use super::sources::source_paths;
+use super::sources::{ASN, COUNTRY};
+use super::tls::Greetings;
 use crate::cases::{Case, Setting};
 use crate::clock::Clock;
 use crate::config::{
@@ -20,7 +22,7 @@ use crate::geoip::{AsnDb, Geo, GeoDb};
 use crate::ip_list::IpList;
 use crate::metrics::Metrics;
 use crate::proxy::door::tls::Tls;
-use crate::reload::sources::{DataKind, DataPath, Digest, SourcePaths, Sources};
+use crate::reload::sources::{Digest, SourcePaths, Sources};
 use crate::reload::{Build, Built};
 use crate::rules::{Declared, Policy, Script, Terms};
 use crate::signals::{Text, Vocabulary};
@@ -45,9 +47,6 @@ pub struct Builder {
     greetings: Greetings,
 }
 
-/// The role of a database among the sources.
-const COUNTRY: &str = "geoip country";
-const ASN: &str = "geoip asn";
 /// The limit that counts whole countries, unless one has a window of its own.
 const COUNTRY_LIMIT: &str = "country";
 
@@ -364,25 +363,6 @@ impl Build for Builder {
             metrics.certificates(&ends);
         }
     }
-}
-
-/// Everything that a snapshot is made from.
-pub fn source_paths(config: &Config, config_path: PathBuf) -> SourcePaths {
-    let database = |role: &str, path: &PathBuf| DataPath {
-        role: role.to_owned(),
-        kind: DataKind::Database,
-        path: path.clone(),
-    };
-    let list = |(name, list): (&String, &List)| DataPath {
-        role: name.clone(),
-        kind: DataKind::List,
-        path: list.path.clone(),
-    };
-    let country = config.geoip.country.as_ref().map(|path| database(COUNTRY, path));
-    let asn = config.geoip.asn.as_ref().map(|path| database(ASN, path));
-    let lists = config.lists.iter().map(list);
-    let files = country.into_iter().chain(asn).chain(lists).chain(tls::paths(config)).collect();
-    SourcePaths { config: Some(config_path), scripts: config.policy.scripts.clone(), files }
 }
 
 fn level_action(setting: LevelActionSetting) -> LevelAction {

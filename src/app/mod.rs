@@ -9,6 +9,7 @@ mod delays;
 mod keeper;
 pub mod parts;
 mod services;
+mod sources;
 mod tls;
 
 use std::net::SocketAddr;
@@ -135,7 +136,8 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let Parts { identity, upstreams, routes, entrances, admin, recorder, records } = parts;
     let Upstreams { list: upstreams, origin, service: echo } = upstreams;
 
-    watch(&metrics, &entrances).map_err(|error| fail(vec![error.to_string()]))?;
+    let crowd = entrances.first().map(|entrance| Arc::clone(&entrance.porter.crowd));
+    metrics.watch(crowd).map_err(|error| fail(vec![error.to_string()]))?;
     let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
@@ -245,11 +247,6 @@ impl Shared {
             early_hangup: early_hangup(manner.signals),
         }
     }
-}
-
-/// Metrics tell of everybody who is connected; all entrances share one crowd.
-fn watch(metrics: &Metrics, entrances: &[Entrance]) -> Result<(), prometheus::Error> {
-    entrances.first().map_or(Ok(()), |entrance| metrics.watch(Arc::clone(&entrance.porter.crowd)))
 }
 
 /// One table of each worker.

@@ -58,7 +58,7 @@ mod tests {
     fn whoever_is_here_or_was_turned_away_is_counted() {
         let metrics = Metrics::new().unwrap();
         let crowd = Arc::new(Crowd::new(Bounds { most: 2, per_client: 1 }));
-        metrics.watch(Arc::clone(&crowd)).unwrap();
+        metrics.watch(Some(Arc::clone(&crowd))).unwrap();
         let places = [crowd.enter(None), crowd.enter(None)];
         (0..3).for_each(|_| assert!(crowd.enter(None).is_err()));
         metrics.certificates(&[("api".to_owned(), 1_900_000_000)]);

@@ -381,10 +381,8 @@ pub(super) async fn redirect(session: &mut Session, port: u16) -> Result<()> {
     let request = session.req_header();
     let head = RequestHead::read(request, Scheme::Http);
     let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-    match to_https(&head, target, port) {
-        Some(header) => write(session, header, Bytes::new()).await,
-        None => session.respond_error(RefusalStatus::BadRequest.code()).await,
-    }
+    let header = to_https(&head, target, port)?;
+    write(session, header, Bytes::new()).await
 }
 
 async fn write(session: &mut Session, mut header: ResponseHeader, body: Bytes) -> Result<()> {
