@@ -128,6 +128,14 @@ fn a_session_is_resumed() {
 }
 
 #[test]
+fn a_failed_handshake_tells_the_client_why() {
+    let authority = Authority::new("test authority");
+    let gate = shows(&authority.server(&["api.example"])).start();
+    let error = block_on(get(&authority.believer(&["gopher"], None), gate.addr, "api.example")).unwrap_err();
+    assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+}
+
+#[test]
 fn a_client_shows_a_certificate_that_somebody_vouches_for() {
     let (authority, strangers) = (Authority::new("test authority"), Authority::new("strangers"));
     let serve = |needed: &str| {

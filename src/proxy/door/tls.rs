@@ -11,6 +11,7 @@ use rustls::server::{
     NoClientAuth, ServerConnection, ServerSessionMemoryCache, VerifierBuilderError, WebPkiClientVerifier,
 };
 use rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, version};
+use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -62,7 +63,14 @@ impl Tls {
         let Some(config) = self.0.load_full() else {
             return Err(io::Error::other("no certificates are loaded"));
         };
-        let stream = TlsAcceptor::from(config).accept(transport).await?;
+        let stream = match TlsAcceptor::from(config).accept(transport).into_fallible().await {
+            Ok(stream) => stream,
+            Err((error, mut transport)) => {
+                // The alert that tells the client why; it may be gone.
+                let _ = transport.shutdown().await;
+                return Err(error);
+            }
+        };
         let session = session(stream.get_ref().1);
         Ok((stream, session))
     }
