@@ -22,6 +22,8 @@ pub struct RouteSpec<'a> {
     pub path: &'a str,
     /// Which upstream, as an index into the caller's list.
     pub upstream: usize,
+    /// What statistics call it; the caller's own.
+    pub number: usize,
 }
 
 /// Every route, ready to be searched.
@@ -114,7 +116,7 @@ impl Routes {
             return Err(RouteError::Duplicate(other.route.name.to_string()));
         }
         let (name, key) = (spec.name.into(), RouteKey::named(spec.name));
-        let route = Route { name, key, number: self.len, upstream: spec.upstream };
+        let route = Route { name, key, number: spec.number, upstream: spec.upstream };
         paths.0.push(Entry { prefix: prefix.into(), parent: None, route });
         Ok(())
     }
@@ -131,7 +133,7 @@ impl Route {
         self.key
     }
 
-    /// Its place among the routes in the order in which they were given, from 0.
+    /// What statistics call it.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -234,6 +236,7 @@ mod tests {
             host,
             path,
             upstream,
+            number: upstream,
         }))
     }
 

@@ -4,6 +4,7 @@
 //! A request pins one snapshot from its first filter to its last, so no judgement mixes two generations. What
 //! is counted is not in it: counts outlive reloads, and a snapshot only holds on to them.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub struct Contents {
     pub counters: Vec<Arc<Counter>>,
     /// Every declared limit of requests in flight.
     pub caps: Vec<(Arc<Cap>, Most)>,
+    /// What the edge keeps with this generation and nobody here knows: the upstreams, and what leads to them.
+    pub attachment: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Contents {
@@ -70,6 +73,7 @@ impl Contents {
             delays: HashMap::default(),
             counters: Vec::new(),
             caps: Vec::new(),
+            attachment: None,
         }
     }
 }
@@ -110,6 +114,11 @@ impl Snapshot {
     /// The scripts.
     pub fn policy(&self) -> &Policy {
         &self.contents.policy
+    }
+
+    /// What the edge keeps with this generation.
+    pub fn attachment(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.contents.attachment.as_ref()
     }
 
     /// How scripts are weighed.

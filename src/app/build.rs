@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::delays::delays;
+use super::fleet::{Fleets, drop_moot};
 pub use super::sources::source_paths;
 use super::sources::{ASN, COUNTRY};
 use super::tls::Greetings;
@@ -45,6 +46,8 @@ pub struct Builder {
     lists: HashMap<String, (Digest, Arc<IpList>)>,
     geo: Option<(Option<Digest>, Option<Digest>, Geo)>,
     greetings: Greetings,
+    /// What requests are served by; `None` if none are.
+    fleets: Option<Fleets>,
 }
 
 /// The limit that counts whole countries, unless one has a window of its own.
@@ -60,9 +63,14 @@ impl Builder {
         setting: Setting,
         clock: Clock,
     ) -> Self {
-        let (lists, geo, greetings) = (HashMap::new(), None, Greetings::new(&config));
+        let (lists, geo, fleets, greetings) = (HashMap::new(), None, None, Greetings::new(&config));
         let in_use = config.clone();
-        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo, greetings }
+        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo, greetings, fleets }
+    }
+
+    /// Builds snapshots that can serve requests: each with a fleet of its own.
+    pub(super) fn serving(self, fleets: Fleets) -> Self {
+        Self { fleets: Some(fleets), ..self }
     }
 
     /// The policy cases beside the scripts, by file. Problems are misspelt cases.
@@ -84,6 +92,8 @@ impl Builder {
         let geo = gather(&mut problems, self.geo(sources));
         let lists = gather(&mut problems, self.lists(sources));
         let policy = gather(&mut problems, self.policy(sources));
+        let build = |fleets: &Fleets| fleets.build(&self.config, &self.config_path);
+        let fleet = gather(&mut problems, self.fleets.as_ref().map(build).transpose());
         let (Some(geo), Some(lists), Some(policy)) = (geo, lists, policy) else { return Err(problems) };
         if !problems.is_empty() {
             return Err(problems);
@@ -106,6 +116,7 @@ impl Builder {
             geo,
             lists,
             rulebook,
+            attachment: fleet.flatten().map(|fleet| fleet as _),
         };
         Ok(Snapshot::new(contents))
     }
@@ -149,6 +160,7 @@ impl Builder {
         let counters: Vec<Declared> =
             counters.map(|(name, counter)| Declared { name: name.clone(), kind: counter.kind }).collect();
         let caps: Vec<String> = self.config.concurrency.keys().cloned().collect();
+        let upstreams: Vec<String> = self.config.upstreams.keys().cloned().collect();
         let known = |name: &&crate::config::Written<String>| {
             scripts.iter().any(|script| crate::rules::name_of(&script.path) == name.value)
         };
@@ -161,6 +173,7 @@ impl Builder {
                 lists: &lists,
                 counters: &counters,
                 caps: &caps,
+                upstreams: &upstreams,
                 observe_only: &observe_only,
                 always: &always(&self.vocabulary, hard),
                 bounds: self.config.policy.bounds,
@@ -353,12 +366,14 @@ impl Build for Builder {
             }
         };
         self.run_cases(&snapshot, &cases)?;
+        drop_moot(&mut notes, snapshot.policy());
         notes.extend(snapshot.policy().warnings().iter().cloned());
         Ok(Built::Candidate(Box::new(snapshot), notes))
     }
 
-    fn published(&mut self, _: &Snapshot, metrics: &Metrics) {
+    fn published(&mut self, snapshot: &Snapshot, metrics: &Metrics) {
         self.in_use = self.config.clone();
+        self.fleets.iter_mut().for_each(|fleets| fleets.published(snapshot));
         if let Some(ends) = self.greetings.publish() {
             metrics.certificates(&ends);
         }

@@ -8,16 +8,14 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::config::{self, Config, Host, Origin, Route};
+use crate::config::{self, Config};
 use crate::facts::client::Keyring;
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Manner, Porter};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
-use crate::proxy::origin::{Echo, EchoOrigin};
+use crate::proxy::origin::Echo;
 use crate::proxy::server::{Bound, ListenError, Listener};
-use crate::proxy::upstream::{Timeouts, Upstream};
 use crate::record::{Recorder, Running, Settings as RecordSettings};
-use crate::routes::{RouteSpec, Routes};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError, Weight};
 use crate::workers;
@@ -28,33 +26,22 @@ pub(super) type EchoService = Bound<pingora::apps::http_app::HttpServer<Echo>>;
 /// Everything that a running gate needs besides a snapshot: all of it bound, resolved and open.
 pub(super) struct Parts {
     pub(super) identity: Arc<Identity>,
-    pub(super) upstreams: Upstreams,
-    pub(super) routes: Routes,
     pub(super) entrances: Vec<Entrance>,
     pub(super) admin: Option<Listener>,
     pub(super) recorder: Recorder,
     pub(super) records: Running,
 }
 
-/// The upstreams in order, and the built-in origin if one of them is it.
-pub(super) struct Upstreams {
-    pub(super) list: Vec<Upstream>,
-    pub(super) origin: Option<EchoOrigin>,
-    pub(super) service: Option<EchoService>,
-}
-
 impl Parts {
     /// Makes them all. The log of decisions is opened last, when nothing else can fail any more.
     pub(super) fn open(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<Self, Vec<String>> {
         let identity = Arc::new(identity(config).map_err(|error| vec![error.to_string()])?);
-        let upstreams = upstreams(config)?;
-        let routes = routes(config)?;
         let entrances = entrances(config, tls)?;
         let admin = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
         let admin = admin.map_err(|error| vec![error.to_string()])?;
         let (recorder, writer) = Recorder::new(record_settings(config));
         let records = writer.start(move || clock.now()).map_err(|error| vec![error.to_string()])?;
-        Ok(Self { identity, upstreams, routes, entrances, admin, recorder, records })
+        Ok(Self { identity, entrances, admin, recorder, records })
     }
 }
 
@@ -106,65 +93,6 @@ fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
         truncation: config.privacy.truncation,
     };
     Ok(Identity::new(settings, secret_names(config), random_keys()?))
-}
-
-/// The routes; `Config` has checked them, so a mistake here is one that it cannot see.
-fn routes(config: &Config) -> Result<Routes, Vec<String>> {
-    let hosts: Vec<String> = config.routes.iter().map(|route| host_pattern(&route.host)).collect();
-    let spec = |(route, host): (&'_ Route, &'_ String)| {
-        let upstream = config.upstreams.keys().position(|name| *name == route.upstream);
-        (route.name.clone(), host.clone(), route.path.clone(), upstream.unwrap_or(usize::MAX))
-    };
-    let specs: Vec<_> = config.routes.iter().zip(&hosts).map(spec).collect();
-    let specs =
-        specs.iter().map(|(name, host, path, upstream)| RouteSpec { name, host, path, upstream: *upstream });
-    Routes::new(specs).map_err(|errors| errors.into_iter().map(|(_, error)| error.to_string()).collect())
-}
-
-fn host_pattern(host: &Host) -> String {
-    match host {
-        Host::Any => "*".to_owned(),
-        Host::Exact(name) => name.clone(),
-        Host::Below(domain) => format!("*.{domain}"),
-    }
-}
-
-fn upstreams(config: &Config) -> Result<Upstreams, Vec<String>> {
-    let mut errors = Vec::new();
-    let mut made = Upstreams { list: Vec::new(), origin: None, service: None };
-    for (name, upstream) in &config.upstreams {
-        let timeouts = Timeouts {
-            connect: upstream.connect_timeout,
-            read: upstream.read_timeout,
-            write: upstream.write_timeout,
-            idle: upstream.idle_timeout,
-        };
-        let resolved = match &upstream.origin {
-            Origin::Builtin => made.builtin(name, timeouts).map_err(|error| vec![error]),
-            Origin::Servers(servers) => {
-                let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-                let resolved = Upstream::resolve(name, &servers, timeouts);
-                resolved.map_err(|errors| errors.iter().map(ToString::to_string).collect())
-            }
-        };
-        match resolved {
-            Ok(upstream) => made.list.push(upstream),
-            Err(found) => errors.extend(found),
-        }
-    }
-    if errors.is_empty() { Ok(made) } else { Err(errors) }
-}
-
-impl Upstreams {
-    /// There is one built-in origin, whichever upstreams are it.
-    fn builtin(&mut self, name: &str, timeouts: Timeouts) -> Result<Upstream, String> {
-        if self.origin.is_none() {
-            let (origin, service) = EchoOrigin::bind().map_err(|error| error.to_string())?;
-            (self.origin, self.service) = (Some(origin), Some(service));
-        }
-        let socket = self.origin.as_ref().map(EchoOrigin::socket).unwrap_or_else(|| std::path::Path::new(""));
-        Upstream::unix(name, socket, timeouts).map_err(|error| error.to_string())
-    }
 }
 
 /// The listeners, and who may come in by them.

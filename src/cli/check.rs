@@ -319,7 +319,7 @@ fn level_action(action: LevelAction) -> String {
 fn servers(upstream: &Upstream) -> String {
     match &upstream.origin {
         Origin::Builtin => "built in".to_owned(),
-        Origin::Servers(servers) => list(servers.iter().map(ToString::to_string), 0),
+        Origin::Servers(servers) => list(servers.iter().map(|server| server.value.address.clone()), 0),
     }
 }
 

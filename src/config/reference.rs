@@ -31,8 +31,19 @@ pub(super) const LAYOUTS: [&Layout; 20] = [
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 9] =
-    ["certificates", "geoip", "lists", "policy", "counters", "concurrency", "limits", "levels", "countries"];
+pub(super) const LIVE: [&str; 11] = [
+    "certificates",
+    "geoip",
+    "lists",
+    "policy",
+    "counters",
+    "concurrency",
+    "limits",
+    "levels",
+    "countries",
+    "route",
+    "upstream",
+];
 
 /// Every section and key, as Markdown: a heading, a paragraph and a table each.
 pub fn reference_markdown() -> String {

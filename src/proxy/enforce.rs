@@ -173,8 +173,13 @@ pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure:
         return;
     }
     if let Some(status) = failure.answer() {
+        let refusal = Refusal::new(status, judged.id);
+        let refusal = match failure.lasts() {
+            Some(time) => refusal.retry_after(time),
+            None => refusal,
+        };
         // The client may be gone by now; the failure is recorded all the same.
-        let _ = answer(session, &Refusal::new(status, judged.id)).await;
+        let _ = answer(session, &refusal).await;
     }
 }
 
@@ -283,13 +288,12 @@ fn sentence(judged: &mut Judged, gate: &Gate, now: Tick, place: Option<&Place<'_
         Ok(held) => held,
         Err(crowded) => return crowded,
     };
-    match (admit(judged, &checks, &gate.traffic, now), judged.route.as_ref()) {
+    match (admit(judged, &checks, &gate.traffic, now), judged.destination()) {
         (Err(throttled), _) => throttled,
         (Ok(()), None) => Sentence::Unserved(Unserved::NoRoute),
-        (Ok(()), Some(route)) => {
-            let permit = Permit { upstream: route.upstream };
+        (Ok(()), Some(upstream)) => {
             judged.held = held;
-            Sentence::Pass(permit)
+            Sentence::Pass(Permit { upstream })
         }
     }
 }

@@ -9,14 +9,16 @@ use pingora::proxy::Session;
 use uuid::Uuid;
 
 use super::drain::InFlight;
-use super::enforce::{Permit, Sentence, Unserved};
+use super::enforce::{Sentence, Unserved};
 use super::failure::Failure;
 use super::forward::Verdict;
 use super::identity::Caller;
-use super::upstream::Turn;
+use super::onward::Onward;
+use super::upstream::fleet::Fleet;
+use super::upstream::{Turn, Upstream};
 use crate::decision::{Evaluation, Outcome};
 use crate::facts::forwarded::Tell;
-use crate::facts::request::RequestHead;
+use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::time::{Now, Tick};
 use crate::pipeline::{Judgement, Located};
 use crate::record::DecisionRecord;
@@ -60,7 +62,7 @@ pub struct Judged {
     judge: Duration,
     /// How long it waited, and at what; `None` if it did not.
     pub(super) waited: Option<Waited>,
-    turn: Option<Turn>,
+    turn: Turn,
     from_origin: bool,
 }
 
@@ -113,19 +115,11 @@ impl Exchange {
         }
     }
 
-    /// The permit, if the request has one, and the server that its turn is at.
-    pub(super) fn permitted(&mut self) -> Option<(&Permit, &mut Option<Turn>)> {
-        let Judged { sentence, turn, .. } = self.judged_mut()?;
-        match sentence {
-            Some(Sentence::Pass(permit)) => Some((permit, turn)),
-            Some(
-                Sentence::Throttled { .. }
-                | Sentence::Crowded { .. }
-                | Sentence::Blocked
-                | Sentence::Unserved(_),
-            )
-            | None => None,
-        }
+    /// Where the request goes, if it has a permit.
+    pub(super) fn onward(&mut self) -> Option<Onward<'_>> {
+        let Judged { sentence, snapshot, caller, turn, .. } = self.judged_mut()?;
+        let upstream = upstream(sentence.as_ref(), snapshot)?;
+        Some(Onward { upstream, client: caller.client.pseudonym(), turn })
     }
 
     /// Ends the exchange; the judgement is handed out once.
@@ -152,7 +146,7 @@ impl Seen {
 impl Judged {
     pub(super) fn new(
         head: &RequestHead<'_>,
-        route: Option<&Route>,
+        route: Option<Taken>,
         caller: Caller,
         arrived: Now,
         snapshot: Arc<Snapshot>,
@@ -163,7 +157,7 @@ impl Judged {
         Self {
             id,
             id_text: header_value(id),
-            route: route.map(Taken::from),
+            route,
             size: head.size(),
             unfit: Unserved::of(head),
             snapshot,
@@ -175,7 +169,7 @@ impl Judged {
             held: Held::nothing(),
             judge: Duration::ZERO,
             waited: None,
-            turn: None,
+            turn: Turn::default(),
             from_origin: false,
         }
     }
@@ -191,9 +185,12 @@ impl Judged {
         std::mem::replace(&mut self.held, Held::nothing()).end(now);
     }
 
-    /// Notes that the origin has answered.
-    pub(super) fn answered_by_origin(&mut self) {
+    /// Notes that the origin has answered; the cookie that keeps the client at its server, if there is to be one.
+    pub(super) fn answered_by_origin(&mut self) -> Option<String> {
         self.from_origin = true;
+        let (upstream, now) = (upstream(self.sentence.as_ref(), &self.snapshot)?, self.passed());
+        upstream.answered(&self.turn, now);
+        upstream.cookie(&self.turn, self.caller.scheme() == Scheme::Https)
     }
 
     /// Whether the answer came from the origin.
@@ -220,18 +217,17 @@ impl Judged {
         now.elapsed().saturating_sub(self.arrived.tick.elapsed())
     }
 
-    /// The upstream that the request was let through to, if it was.
-    pub(super) fn upstream(&self) -> Option<usize> {
-        match &self.sentence {
-            Some(Sentence::Pass(permit)) => Some(permit.upstream()),
-            Some(
-                Sentence::Throttled { .. }
-                | Sentence::Crowded { .. }
-                | Sentence::Blocked
-                | Sentence::Unserved(_),
-            )
-            | None => None,
+    /// The upstream that scripts send the request to, or else its route. All that scripts can name was there at load.
+    pub(super) fn destination(&self) -> Option<usize> {
+        match self.judgement.decision.upstream() {
+            Some(name) => Fleet::of(&self.snapshot)?.find(name),
+            None => self.route.as_ref().map(|route| route.upstream),
         }
+    }
+
+    /// The upstream that the request was let through to, if it was.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        upstream(self.sentence.as_ref(), &self.snapshot)
     }
 
     /// What the origin is told.
@@ -305,6 +301,18 @@ impl Judged {
 impl From<&Route> for Taken {
     fn from(route: &Route) -> Self {
         Self { name: Arc::clone(route.name()), number: route.number(), upstream: route.upstream() }
+    }
+}
+
+/// The upstream that a request was let through to; nothing else names one.
+fn upstream<'s>(sentence: Option<&Sentence>, snapshot: &'s Snapshot) -> Option<&'s Upstream> {
+    match sentence? {
+        Sentence::Pass(permit) => {
+            Fleet::of(snapshot)?.upstream(permit.upstream()).map(|upstream| &**upstream)
+        }
+        Sentence::Throttled { .. } | Sentence::Crowded { .. } | Sentence::Blocked | Sentence::Unserved(_) => {
+            None
+        }
     }
 }
 

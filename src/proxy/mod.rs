@@ -12,6 +12,7 @@ pub mod failure;
 pub mod forward;
 pub mod http2;
 pub mod identity;
+mod onward;
 pub mod origin;
 pub mod pool;
 mod rate_limit;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::STRICT_TRANSPORT_SECURITY;
+use http::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -42,18 +43,17 @@ use crate::metrics::Metrics;
 use crate::pipeline::{self, Enquiry, Observation};
 use crate::record::Recorder;
 use crate::reload::Live;
-use crate::routes::Routes;
 use crate::scoreboard::Scoreboard;
 use crate::signals::Response;
 use door::Connection;
 use drain::Drain;
 use enforce::Sentence;
-use exchange::{Exchange, Judged, Seen};
+use exchange::{Exchange, Judged, Seen, Taken};
 use failure::Failure;
 use forward::Forwarding;
 use refusal::DECISION_HEADER;
 use relay::Relay;
-use upstream::Upstream;
+use upstream::fleet::Fleet;
 use waiting::WaitingRoom;
 
 pub use identity::{Caller, Identity};
@@ -66,11 +66,7 @@ pub struct Gate {
     pub traffic: Arc<crate::traffic::Traffic>,
     /// Who is calling.
     pub identity: Arc<Identity>,
-    /// Which upstream serves what.
-    pub routes: Routes,
-    /// The upstreams, as routes number them.
-    pub upstreams: Vec<Upstream>,
-    /// The short way to them.
+    /// The short way to upstreams.
     pub relay: Relay,
     /// Where requests wait that limits delay.
     pub room: Arc<WaitingRoom>,
@@ -117,7 +113,8 @@ impl ProxyHttp for Gate {
 
         let head = RequestHead::read(session.req_header(), scheme_of(session));
         let caller = self.identity.identify(session, &head);
-        let route = self.routes.find(head.host(), head.path());
+        let routes = Fleet::of(&snapshot).map(Fleet::routes);
+        let route = routes.and_then(|routes| routes.find(head.host(), head.path()));
         let enquiry = Enquiry {
             head: &head,
             ip: &caller.ip,
@@ -132,7 +129,7 @@ impl ProxyHttp for Gate {
         let judgement = pipeline::judge(&snapshot, &context);
         pipeline::count(&snapshot, located.subject(), &judgement.decision, &self.traffic, now);
 
-        let seen = Seen::of(&located, &context);
+        let (seen, route) = (Seen::of(&located, &context), route.map(Taken::from));
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
         let mut judged = judged.decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, self).await;
@@ -148,29 +145,29 @@ impl ProxyHttp for Gate {
         Ok(short)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        let peer = exchange.permitted().and_then(|(permit, turn)| {
-            let upstream = self.upstreams.get(permit.upstream())?;
-            upstream.peer(turn.get_or_insert_with(|| upstream.turn()))
-        });
-        peer.ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        self.server(session.req_header(), exchange).map(|server| Box::new(server.peer.clone()))
     }
 
     fn fail_to_connect(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _: &HttpPeer,
         exchange: &mut Exchange,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        let moved_on = exchange.permitted().is_some_and(|(permit, turn)| {
-            let upstream = self.upstreams.get(permit.upstream());
-            upstream.zip(turn.as_mut()).is_some_and(|(upstream, turn)| upstream.move_on(turn))
-        });
-        if moved_on {
-            error.set_retry(true);
-        }
-        error
+        self.not_connected(session.req_header(), exchange, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Exchange,
+        reused: bool,
+    ) -> Box<Error> {
+        self.broke_off(session, exchange, error, reused)
     }
 
     async fn upstream_request_filter(
@@ -215,7 +212,6 @@ impl ProxyHttp for Gate {
         judged.release(now);
         if let (Some(failure), Some(upstream)) = (failure, judged.upstream())
             && failure.is_upstream()
-            && let Some(upstream) = self.upstreams.get(upstream)
         {
             self.metrics.upstream_failed(upstream.name());
         }
@@ -281,7 +277,9 @@ impl Gate {
     fn tell_client(&self, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
         match exchange.judged_mut() {
             Some(judged) => {
-                judged.answered_by_origin();
+                if let Some(cookie) = judged.answered_by_origin() {
+                    response.append_header(SET_COOKIE, cookie)?;
+                }
                 if rate_limit::is_told(response)
                     && let Some(left) = enforce::left(judged, &self.traffic, self.clock.tick())
                 {

@@ -34,6 +34,7 @@ mod surges;
 mod tls;
 mod top;
 mod traffic;
+mod upstreams;
 
 #[path = "../support/certificates.rs"]
 mod certificates;
