@@ -8,16 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::delays::delays;
-use super::fleet::{Fleets, drop_moot};
+use super::fleet::{self, Fleets, drop_moot};
+use super::limits;
 pub use super::sources::source_paths;
 use super::sources::{ASN, COUNTRY};
 use super::tls::Greetings;
 use crate::cases::{Case, Setting};
 use crate::clock::Clock;
-use crate::config::{
-    Config, Level as LevelSetting, LevelAction as LevelActionSetting, Limit as LimitSetting, List,
-};
-use crate::decision::{Level, LevelAction, Levels, Rulebook};
+use crate::config::{Config, List};
 use crate::facts::problem::{Problem, nearest};
 use crate::geoip::{AsnDb, Geo, GeoDb};
 use crate::ip_list::IpList;
@@ -26,11 +24,9 @@ use crate::proxy::door::tls::Tls;
 use crate::reload::sources::{Digest, SourcePaths, Sources};
 use crate::reload::{Build, Built};
 use crate::rules::{Declared, Policy, Script, Terms};
-use crate::signals::{Text, Vocabulary};
+use crate::signals::Vocabulary;
 use crate::snapshot::{Contents, NamedList, Snapshot, always};
-use crate::traffic::{
-    Cap, CapSpec, CounterSpec, Interval, LimitSpec, Most, Per, Rate, Traffic, TrafficError,
-};
+use crate::traffic::{Cap, CapSpec, CounterSpec, Interval, Most, Traffic, TrafficError};
 
 /// Builds snapshots as the configuration says.
 pub struct Builder {
@@ -50,9 +46,6 @@ pub struct Builder {
     fleets: Option<Fleets>,
 }
 
-/// The limit that counts whole countries, unless one has a window of its own.
-const COUNTRY_LIMIT: &str = "country";
-
 impl Builder {
     /// A builder that begins with a configuration read from `config_path`.
     pub fn new(
@@ -65,7 +58,19 @@ impl Builder {
     ) -> Self {
         let (lists, geo, fleets, greetings) = (HashMap::new(), None, None, Greetings::new(&config));
         let in_use = config.clone();
-        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo, greetings, fleets }
+        Self {
+            config,
+            in_use,
+            config_path,
+            vocabulary,
+            traffic,
+            setting,
+            clock,
+            lists,
+            geo,
+            greetings,
+            fleets,
+        }
     }
 
     /// Builds snapshots that can serve requests: each with a fleet of its own.
@@ -92,14 +97,15 @@ impl Builder {
         let geo = gather(&mut problems, self.geo(sources));
         let lists = gather(&mut problems, self.lists(sources));
         let policy = gather(&mut problems, self.policy(sources));
-        let build = |fleets: &Fleets| fleets.build(&self.config, &self.config_path);
-        let fleet = gather(&mut problems, self.fleets.as_ref().map(build).transpose());
+        let fleet = fleet::build(self.fleets.as_ref(), &self.config, &self.config_path, sources);
+        let fleet = gather(&mut problems, fleet);
         let (Some(geo), Some(lists), Some(policy)) = (geo, lists, policy) else { return Err(problems) };
         if !problems.is_empty() {
             return Err(problems);
         }
-        let rulebook = self.rulebook();
-        let specs = self.limit_specs(&policy, &rulebook);
+        let rulebook = limits::rulebook(&self.config);
+        let window = self.traffic.settings().window;
+        let specs = limits::specs(&self.config, window, &policy, &rulebook);
         let delays = delays(&self.config, &self.config_path, &specs)?;
         let now = self.clock.now().tick;
         let refuse = |error: TrafficError| vec![Problem::error(&self.config_path, error.to_string())];
@@ -229,61 +235,6 @@ impl Builder {
         }
     }
 
-    fn rulebook(&self) -> Rulebook {
-        let mut levels = Levels::default();
-        let settings = &self.config.levels;
-        for (level, LevelSetting { from, action }) in [
-            (Level::Medium, &settings.medium),
-            (Level::High, &settings.high),
-            (Level::Critical, &settings.critical),
-        ] {
-            // The configuration was refused if thresholds do not rise.
-            let _ = levels.begin(level, *from, level_action(*action));
-        }
-        let limits = self.config.countries.iter().filter_map(|(code, country)| {
-            let limit = country.limit?;
-            let name: Text = match (limit.window, limit.sharing) {
-                (None, None) => COUNTRY_LIMIT.into(),
-                (Some(_), _) | (_, Some(_)) => format!("{COUNTRY_LIMIT}.{code}").into(),
-            };
-            Some((*code, name, Rate::new(limit.rate).ok()?))
-        });
-        Rulebook { levels, on_error: self.config.policy.on_error, country_limits: limits.collect() }
-    }
-
-    /// Every limit that can be demanded: by scripts, levels and countries.
-    fn limit_specs(&self, policy: &Policy, rulebook: &Rulebook) -> Vec<LimitSpec> {
-        let default = self.traffic.settings().window;
-        let interval = |window: Option<std::time::Duration>| {
-            window.map_or(Ok(default), Interval::new).unwrap_or(default)
-        };
-        let spec = |name: &str, per, limit: Option<LimitSetting>| LimitSpec {
-            name: name.to_owned(),
-            per,
-            window: interval(limit.and_then(|limit| limit.window)),
-            sharing: limit.and_then(|limit| limit.sharing).unwrap_or(self.config.traffic.sharing),
-        };
-        let scripts = policy.rule_sets().iter().flat_map(crate::rules::RuleSet::throttles);
-        let mut specs: Vec<LimitSpec> = scripts.map(|(reason, per)| spec(reason, per, None)).collect();
-        let settings = &self.config.levels;
-        for (level, setting) in [
-            (Level::Medium, &settings.medium),
-            (Level::High, &settings.high),
-            (Level::Critical, &settings.critical),
-        ] {
-            if let LevelActionSetting::Throttle { per, limit } = setting.action {
-                specs.push(spec(level.limit_name(), per, Some(limit)));
-            }
-        }
-        for (code, name, _) in &rulebook.country_limits {
-            let limit = self.config.countries.get(code).and_then(|country| country.limit);
-            specs.push(spec(name, Per::Country, limit));
-        }
-        specs.sort_by(|a, b| (&a.name, a.per).cmp(&(&b.name, b.per)));
-        specs.dedup();
-        specs
-    }
-
     fn caps(&self) -> Vec<(Arc<Cap>, Most)> {
         let declared = &self.config.concurrency;
         let specs = declared.iter().map(|(name, limit)| CapSpec { name: name.clone(), per: limit.per });
@@ -376,17 +327,6 @@ impl Build for Builder {
         self.fleets.iter_mut().for_each(|fleets| fleets.published(snapshot));
         if let Some(ends) = self.greetings.publish() {
             metrics.certificates(&ends);
-        }
-    }
-}
-
-fn level_action(setting: LevelActionSetting) -> LevelAction {
-    match setting {
-        LevelActionSetting::Allow => LevelAction::Allow,
-        LevelActionSetting::Block => LevelAction::Block,
-        // The configuration holds no other rates; should one slip through, refusing is the safe side.
-        LevelActionSetting::Throttle { per, limit } => {
-            Rate::new(limit.rate).map_or(LevelAction::Block, |rate| LevelAction::Throttle { per, rate })
         }
     }
 }

@@ -6,10 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::trust;
 use crate::config::{Config, Host, Origin, Upstream as Written, unused_upstream};
 use crate::facts::problem::{Position, Problem};
 use crate::proxy::upstream::fleet::Fleet;
-use crate::proxy::upstream::{Ids, ServerSpec, Upstream};
+use crate::proxy::upstream::{Ids, ServerSpec, Settings, Upstream};
+use crate::reload::sources::Sources;
 use crate::routes::{RouteSpec, Routes};
 use crate::rules::{Policy, RuleSet};
 use crate::scoreboard::RouteNumbers;
@@ -36,10 +38,16 @@ impl Fleets {
     }
 
     /// Makes the fleet that a configuration read from `path` describes. Asks the name service.
-    pub(super) fn build(&self, config: &Config, path: &Path) -> Result<Arc<Fleet>, Vec<Problem>> {
+    pub(super) fn build(
+        &self,
+        config: &Config,
+        path: &Path,
+        sources: &Sources,
+    ) -> Result<Arc<Fleet>, Vec<Problem>> {
         let (mut upstreams, mut problems) = (Vec::new(), Vec::new());
         for (name, written) in &config.upstreams {
-            match self.upstream(name, written, path) {
+            let settings = trust::settings(name, written, sources).map_err(|problem| vec![problem]);
+            match settings.and_then(|settings| self.upstream(name, written, settings, path)) {
                 Ok(upstream) => upstreams.push(upstream),
                 Err(found) => problems.extend(found),
             }
@@ -60,14 +68,20 @@ impl Fleets {
         self.in_use = fleet;
     }
 
-    fn upstream(&self, name: &str, written: &Written, path: &Path) -> Result<Arc<Upstream>, Vec<Problem>> {
+    fn upstream(
+        &self,
+        name: &str,
+        written: &Written,
+        settings: Settings,
+        path: &Path,
+    ) -> Result<Arc<Upstream>, Vec<Problem>> {
         let (specs, places) = self.specs(name, written, path)?;
         let earlier = self.in_use.as_ref().and_then(|fleet| fleet.upstream(fleet.find(name)?));
-        if let Some(same) = earlier.filter(|earlier| earlier.is(&specs, &written.settings)) {
+        if let Some(same) = earlier.filter(|earlier| earlier.is(&specs, &settings)) {
             return Ok(Arc::clone(same));
         }
         let earlier = earlier.map(|earlier| &**earlier);
-        let made = Upstream::resolve(name, specs, written.settings.clone(), earlier, &self.ids);
+        let made = Upstream::resolve(name, specs, settings, earlier, &self.ids);
         made.map(Arc::new).map_err(|errors| {
             let problem = |(index, error): (usize, _)| {
                 let place = places.get(index).copied().unwrap_or(written.position);
@@ -118,6 +132,21 @@ impl Fleets {
         };
         Routes::new(specs.collect::<Vec<_>>()).map_err(refused)
     }
+}
+
+/// The fleet of a generation, if requests are to be served by one; what can be checked without, if not.
+pub(super) fn build(
+    fleets: Option<&Fleets>,
+    config: &Config,
+    path: &Path,
+    sources: &Sources,
+) -> Result<Option<Arc<Fleet>>, Vec<Problem>> {
+    if let Some(fleets) = fleets {
+        return fleets.build(config, path, sources).map(Some);
+    }
+    let read = config.upstreams.iter().map(|(name, upstream)| trust::settings(name, upstream, sources));
+    let broken: Vec<Problem> = read.filter_map(Result::err).collect();
+    if broken.is_empty() { Ok(None) } else { Err(broken) }
 }
 
 /// Drops the warnings that no route uses an upstream which scripts send requests to.

@@ -8,10 +8,12 @@ pub mod build;
 mod delays;
 mod fleet;
 mod keeper;
+mod limits;
 pub mod parts;
 mod services;
 mod sources;
 mod tls;
+mod trust;
 mod upkeep;
 
 use std::net::SocketAddr;

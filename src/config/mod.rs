@@ -66,7 +66,7 @@ pub use self::reload::Reload;
 pub use self::route::{Host, Route};
 pub use self::server::Server;
 pub use self::traffic::Traffic;
-pub use self::upstream::{Origin, Upstream};
+pub use self::upstream::{Origin, Upstream, UpstreamTls};
 pub use crate::traffic::Delay;
 
 use self::admin::Surroundings;

@@ -173,11 +173,7 @@ pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure:
         return;
     }
     if let Some(status) = failure.answer() {
-        let refusal = Refusal::new(status, judged.id);
-        let refusal = match failure.lasts() {
-            Some(time) => refusal.retry_after(time),
-            None => refusal,
-        };
+        let refusal = Refusal::new(status, judged.id).retry_after(failure.lasts());
         // The client may be gone by now; the failure is recorded all the same.
         let _ = answer(session, &refusal).await;
     }

@@ -15,7 +15,7 @@ use super::forward::Verdict;
 use super::identity::Caller;
 use super::onward::Onward;
 use super::upstream::fleet::Fleet;
-use super::upstream::{Turn, Upstream};
+use super::upstream::{Protocol, Turn, Upstream};
 use crate::decision::{Evaluation, Outcome};
 use crate::facts::forwarded::Tell;
 use crate::facts::request::{RequestHead, Scheme};
@@ -120,6 +120,12 @@ impl Exchange {
         let Judged { sentence, snapshot, caller, turn, .. } = self.judged_mut()?;
         let upstream = upstream(sentence.as_ref(), snapshot)?;
         Some(Onward { upstream, client: caller.client.pseudonym(), turn })
+    }
+
+    /// Whether the upstream that the request goes to speaks HTTP/1.1 and nothing else.
+    pub(super) fn speaks_http1(&self) -> bool {
+        let upstream = self.judged().and_then(Judged::upstream);
+        upstream.is_some_and(|upstream| upstream.settings().transport.protocol == Protocol::Http1)
     }
 
     /// Ends the exchange; the judgement is handed out once.

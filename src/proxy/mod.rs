@@ -138,7 +138,7 @@ impl ProxyHttp for Gate {
         if answered? {
             return Ok(true);
         }
-        let short = relay::fits(session.req_header());
+        let short = relay::fits(session.req_header()) && exchange.speaks_http1();
         if short {
             self.relay(session, exchange).await?;
         }

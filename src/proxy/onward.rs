@@ -52,7 +52,7 @@ impl Gate {
     }
 
     /// What to do about a server that failed after it was connected to. `reused`: the connection was, so that the server
-    /// may have closed it just before, which is no fault of anybody.
+    /// may have closed it just before, which is no fault of anybody; then the same server is asked once more.
     pub(super) fn broke_off(
         &self,
         session: &Session,
@@ -68,7 +68,11 @@ impl Gate {
         let repeatable = request.method.is_idempotent()
             && session.response_written().is_none()
             && !session.as_ref().retry_buffer_truncated();
-        let stale = reused && error.retry == RetryType::ReusedOnly;
+        // The server said that it did nothing, or had gone.
+        let stale = match error.retry {
+            RetryType::Decided(unharmed) => unharmed,
+            RetryType::ReusedOnly => reused,
+        };
         let again = if stale { repeatable } else { self.failed(request, exchange, repeatable) };
         error.set_retry(again);
         error

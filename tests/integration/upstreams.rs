@@ -12,6 +12,7 @@ use crate::support::{Running, Setup, eventually, json, quoted, raw_origin, read_
 
 mod reload;
 mod routing;
+mod transport;
 
 /// An origin that says its name.
 fn named(name: &'static str) -> Origin {

@@ -4,6 +4,7 @@
 mod balance;
 mod check;
 mod server;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,18 +12,22 @@ use std::time::Duration;
 use super::kinds::{Flag, ListOf, Number, Period, Placed, Written, is_name, name_hint};
 use super::reader::{Document, Fallback, Key, Layout, Section};
 use crate::facts::problem::Position;
-use crate::proxy::upstream::{Ejection, ServerSpec, Settings, Timeouts};
+use crate::proxy::upstream::{Ejection, ServerSpec, Settings, Timeouts, Transport};
 use balance::{BALANCE, HASH, STICKY};
 use check::{CHECK, CHECK_FAILURES, CHECK_INTERVAL, CHECK_PASSES, CHECK_STATUS, CHECK_TIMEOUT};
 use server::Server;
+pub use tls::UpstreamTls;
+use tls::{PROTOCOL, TLS};
 
 /// One origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// Who answers.
     pub origin: Origin,
-    /// How its servers are treated.
+    /// How its servers are treated, but for certificates, which are in files.
     pub settings: Settings,
+    /// TLS to its servers, if it is spoken.
+    pub tls: Option<UpstreamTls>,
     /// Where it is in the file.
     pub position: Position,
 }
@@ -59,16 +64,14 @@ pub(super) const LAYOUT: Layout = Layout {
         &CHECK_FAILURES,
         &CHECK_PASSES,
         &RESOLVE,
+        &PROTOCOL,
+        &TLS,
         &CONNECT_TIMEOUT,
         &READ_TIMEOUT,
         &WRITE_TIMEOUT,
         &IDLE_TIMEOUT,
     ],
-    reserved: &[(
-        "tls",
-        "TLS to upstreams is not available in this version",
-        "remove `tls` and reach the origin over a private network",
-    )],
+    reserved: &[],
 };
 
 const BUILTIN: Key<Flag> = Key {
@@ -168,9 +171,11 @@ pub(super) fn read(document: &Document<'_>) -> Option<BTreeMap<String, Upstream>
 fn read_one(section: &Section<'_>) -> Option<Upstream> {
     let (builtin, servers) = (section.read(&BUILTIN), section.read(&SERVERS));
     let origin = origin(section, builtin, servers);
-    let settings = settings(section);
+    let (settings, spoken) = (settings(section), tls::read(section));
     let position = section.span().map(|span| section.source().position(&span));
-    Some(Upstream { origin: origin?, settings: settings?, position: position? })
+    let (mut settings, (tls, protocol)) = (settings?, spoken?);
+    settings.transport.protocol = protocol;
+    Some(Upstream { origin: origin?, settings, tls, position: position? })
 }
 
 fn settings(section: &Section<'_>) -> Option<Settings> {
@@ -187,6 +192,7 @@ fn settings(section: &Section<'_>) -> Option<Settings> {
         retries: retries?,
         retry_budget: retry_budget?,
         ejection: ejection?,
+        transport: Transport::default(),
         check: check?,
         resolve: resolve?,
     })

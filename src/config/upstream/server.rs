@@ -109,7 +109,7 @@ impl ServerAddress {
 }
 
 /// Whether `text` can be a host name; what looks like an IPv4 address must be one.
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

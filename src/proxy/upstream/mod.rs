@@ -15,6 +15,7 @@ mod server;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod wish;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use health::Fitness;
 pub use resolve::UpstreamError;
 pub use server::{Ids, Server};
 pub use settings::{Balance, Ejection, HashKey, ServerSpec, Settings, Timeouts};
+pub use transport::{Authorities, ClientIdentity, PemError, Protocol, Tls, Transport};
 pub use wish::Wish;
 
 /// A named group of servers that answer alike.

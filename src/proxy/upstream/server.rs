@@ -13,6 +13,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use super::health::{Fitness, Health};
 use super::settings::{Settings, Timeouts};
+use super::transport::Transport;
 use crate::facts::time::Tick;
 use crate::proxy::pool::Pool;
 use crate::proxy::server::IDLE_CONNECTIONS;
@@ -25,6 +26,7 @@ pub struct Server {
     /// What cookies call it.
     id: Box<str>,
     timeouts: Timeouts,
+    transport: Transport,
     pub(in crate::proxy) peer: HttpPeer,
     pub(in crate::proxy) idle: Pool,
     pub(super) health: Health,
@@ -43,6 +45,7 @@ impl Server {
             name: name.into(),
             id: id.into(),
             timeouts: settings.timeouts,
+            transport: settings.transport.clone(),
             peer: settings.peer(address, name),
             idle: Pool::new(workers::usual(), IDLE_CONNECTIONS, settings.timeouts.idle),
             health: Health::default(),
@@ -57,6 +60,7 @@ impl Server {
             && *self.id == *id
             && self.peer._address == *address
             && self.timeouts == settings.timeouts
+            && self.transport == settings.transport
     }
 
     /// What its operator calls it.

@@ -8,6 +8,7 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::check::Check;
+use super::transport::Transport;
 
 /// How an upstream treats its servers.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Settings {
     pub sticky: Option<String>,
     /// How long to wait for a server.
     pub timeouts: Timeouts,
+    /// How servers are spoken to.
+    pub transport: Transport,
     /// How many requests each server gets at once; `None`: any number.
     pub max_connections: Option<usize>,
     /// How many servers a request tries after the first.
@@ -96,6 +99,7 @@ impl Default for Settings {
             balance: Balance::default(),
             sticky: None,
             timeouts: Timeouts::default(),
+            transport: Transport::default(),
             max_connections: None,
             retries: 2,
             retry_budget: 20,
@@ -107,8 +111,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How a server at this address is reached.
-    pub(super) fn peer(&self, address: SocketAddr, _: &str) -> HttpPeer {
+    /// How a server at this address is reached, which its operator calls `server`.
+    pub(super) fn peer(&self, address: SocketAddr, server: &str) -> HttpPeer {
         let mut peer = HttpPeer::new((Ipv4Addr::UNSPECIFIED, 0), false, String::new());
         peer._address = address;
         let options = &mut peer.options;
@@ -117,6 +121,7 @@ impl Settings {
         options.read_timeout = Some(self.timeouts.read);
         options.write_timeout = Some(self.timeouts.write);
         options.idle_timeout = Some(self.timeouts.idle);
+        self.transport.apply(&mut peer, server);
         peer
     }
 }
