@@ -40,7 +40,7 @@
 //! | 3 judgement | [`decision`] [`rules`] (sole owner of the scripting engine) | rhai |
 //! | 2 vocabulary | [`signals`] (what scripts read) [`actions`] (what scripts say) | rhai's string type |
 //! | 1 knowledge | [`geoip`] [`ip_list`] [`traffic`] [`routes`] | maxminddb, prefix-trie, pingora-limits |
-//! | 0 facts | [`facts`] | http, ipnet, serde, blake3 |
+//! | 0 facts | [`facts`] | http, ipnet, serde, blake3, ring, ppp |
 //!
 //! # Where do I add ...
 //!

@@ -7,6 +7,8 @@ pub mod address_headers;
 pub mod client;
 pub mod continent;
 pub mod forwarded;
+pub mod hello;
+pub mod ja4;
 pub mod json;
 pub mod place;
 pub mod problem;
