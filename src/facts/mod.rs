@@ -12,6 +12,7 @@ pub mod ja4;
 pub mod json;
 pub mod place;
 pub mod problem;
+pub mod proxy_protocol;
 pub mod request;
 pub mod time;
 pub mod tls;
