@@ -101,7 +101,7 @@ impl PeerAddr {
 
     /// The network that the peer is in.
     pub fn prefix(self, truncation: Truncation) -> Prefix {
-        Prefix(self.0.map(|address| truncation.apply(address)))
+        Prefix(self.address().map(|address| truncation.apply(address)))
     }
 }
 
@@ -124,18 +124,13 @@ impl TrustedProxies {
         Self { hops: Some(hops), ..self }
     }
 
-    /// Whether a peer is one of them.
-    pub fn trusts_peer(&self, peer: PeerAddr) -> bool {
+    /// Whether a peer's forwarding header is believed.
+    pub fn trust(&self, peer: PeerAddr) -> bool {
         match peer.0 {
             Peer::Address(address) => self.trusts(address),
             Peer::Unix => self.unix,
             Peer::Unknown => false,
         }
-    }
-
-    /// Whether a peer's forwarding header is believed.
-    pub fn trust(&self, peer: PeerAddr) -> bool {
-        peer.0.is_some_and(|address| self.trusts(address))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -152,7 +147,7 @@ impl TrustedProxies {
         lines: impl DoubleEndedIterator<Item = &'a [u8]>,
     ) -> ClientIp {
         let mut believed = peer.address();
-        if !self.trusts_peer(peer) {
+        if !self.trust(peer) {
             return ClientIp(believed);
         }
         let mut left = self.hops.map(NonZeroU8::get);

@@ -4,10 +4,13 @@
 //! what that project calls JA4+). A fingerprint tells programs apart, not people, but it helps to tell people apart: it
 //! never prints itself, and records keep no more than the class that an operator gave it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write as _;
 
 use ring::digest::{SHA256, digest};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::hello::{ALPN, Hello, SERVER_NAME};
 
@@ -58,6 +61,14 @@ impl Ja4 {
     pub fn as_str(&self) -> &str {
         // Only ASCII was put in.
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Ja4 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'_, str>>::deserialize(deserializer)?;
+        let wrong = || D::Error::custom("no JA4 fingerprint, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`");
+        Self::parse(&text).ok_or_else(wrong)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Signals of the TLS session; all `""` in the clear.
 
 use super::{Kind, Root, Signal, Value};
+use crate::facts::ja4::Ja4;
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -29,7 +30,7 @@ pub(super) const SIGNALS: &[Signal] = &[
         "tls.ja4",
         Kind::Text,
         "the JA4 fingerprint of the client's hello; `\"\"` in the clear",
-        |facts, _| Value::text(facts.tls.map_or("", |tls| &*tls.ja4)),
+        |facts, _| Value::text(facts.tls.and_then(|tls| tls.ja4.as_ref()).map_or("", Ja4::as_str)),
     ),
     Signal::property(
         Root::Request,
