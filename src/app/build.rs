@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::delays::delays;
+use super::fingerprints;
 pub use super::sources::source_paths;
 use super::sources::{ASN, COUNTRY};
 use super::tls::Greetings;
@@ -45,6 +46,7 @@ pub struct Builder {
     lists: HashMap<String, (Digest, Arc<IpList>)>,
     geo: Option<(Option<Digest>, Option<Digest>, Geo)>,
     greetings: Greetings,
+    fingerprints: fingerprints::Kept,
 }
 
 /// The limit that counts whole countries, unless one has a window of its own.
@@ -61,8 +63,20 @@ impl Builder {
         clock: Clock,
     ) -> Self {
         let (lists, geo, greetings) = (HashMap::new(), None, Greetings::new(&config));
-        let in_use = config.clone();
-        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo, greetings }
+        let (in_use, fingerprints) = (config.clone(), fingerprints::Kept::default());
+        Self {
+            config,
+            in_use,
+            config_path,
+            vocabulary,
+            traffic,
+            setting,
+            clock,
+            lists,
+            geo,
+            greetings,
+            fingerprints,
+        }
     }
 
     /// The policy cases beside the scripts, by file. Problems are misspelt cases.
@@ -83,8 +97,12 @@ impl Builder {
         let mut problems = self.unknown_observe_only(sources);
         let geo = gather(&mut problems, self.geo(sources));
         let lists = gather(&mut problems, self.lists(sources));
+        let fingerprints = gather(&mut problems, self.fingerprints.load(sources));
         let policy = gather(&mut problems, self.policy(sources));
-        let (Some(geo), Some(lists), Some(policy)) = (geo, lists, policy) else { return Err(problems) };
+        let (Some(geo), Some(lists), Some(policy), Some(fingerprints)) = (geo, lists, policy, fingerprints)
+        else {
+            return Err(problems);
+        };
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -105,6 +123,7 @@ impl Builder {
             policy,
             geo,
             lists,
+            fingerprints,
             rulebook,
         };
         Ok(Snapshot::new(contents))

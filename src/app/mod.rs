@@ -6,6 +6,7 @@
 
 pub mod build;
 mod delays;
+mod fingerprints;
 mod keeper;
 pub mod parts;
 mod services;

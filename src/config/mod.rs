@@ -12,6 +12,7 @@ mod counters;
 mod countries;
 mod decisions;
 mod delays;
+mod fingerprints;
 mod geoip;
 mod kinds;
 mod levels;
@@ -52,6 +53,7 @@ pub use self::concurrency::Concurrency;
 pub use self::counters::Counter;
 pub use self::countries::Country;
 pub use self::decisions::Decisions;
+pub use self::fingerprints::Fingerprints;
 pub use self::geoip::Geoip;
 pub use self::kinds::Written;
 pub use self::levels::{Level, LevelAction, Levels};
@@ -92,6 +94,8 @@ pub struct Config {
     pub geoip: Geoip,
     /// `[lists]`, by name.
     pub lists: BTreeMap<String, List>,
+    /// `[fingerprints]`.
+    pub fingerprints: Fingerprints,
     /// `[policy]`.
     pub policy: Policy,
     /// Every `[counters.NAME]`, by name.
@@ -184,6 +188,7 @@ impl Config {
         let privacy = section(&privacy::LAYOUT).and_then(|it| privacy::read(&it));
         let geoip = section(&geoip::LAYOUT).and_then(|it| geoip::read(&it));
         let lists = lists::read(document);
+        let fingerprints = section(&fingerprints::LAYOUT).and_then(|it| fingerprints::read(&it));
         let policy = section(&policy::LAYOUT).and_then(|it| policy::read(&it));
         let (counters, levels) = (counters::read(document), levels::read(document));
         let (concurrency, limits) = (concurrency::read(document), delays::read(document));
@@ -205,6 +210,7 @@ impl Config {
             privacy: privacy?,
             geoip: geoip?,
             lists: lists?,
+            fingerprints: fingerprints?,
             policy: policy?,
             counters: counters?,
             concurrency: concurrency?,

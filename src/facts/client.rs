@@ -6,14 +6,15 @@
 //! for a full address: a yes-or-no question (`ClientIp::matches`) and the operator's explicit choice to
 //! tell the origin (`ClientIp::forwarded`).
 
+mod keyring;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use zeroize::Zeroizing;
-
+pub use self::keyring::Keyring;
 use super::forwarded::{ForwardHeader, Node};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// The other end of the connection.
 #[derive(Clone, Copy)]
@@ -71,14 +72,6 @@ pub enum Forward {
     Truncated,
     /// `_` and a pseudonym under a key of its own (RFC 7239, section 6.3).
     Pseudonym,
-}
-
-/// The keys under which pseudonyms are made, one per purpose, so that names for different purposes cannot be
-/// joined. Wiped from memory when dropped.
-pub struct Keyring {
-    client: Zeroizing<[u8; 32]>,
-    origin: Zeroizing<[u8; 32]>,
-    secret: Zeroizing<[u8; 32]>,
 }
 
 impl PeerAddr {
@@ -333,37 +326,6 @@ impl Client {
     }
 }
 
-impl Keyring {
-    /// Derives one key per purpose from 32 random bytes, which should be forgotten afterwards.
-    pub fn new(entropy: &Zeroizing<[u8; 32]>) -> Self {
-        let derive = |purpose: &str| Zeroizing::new(blake3::derive_key(purpose, entropy.as_slice()));
-        Self {
-            client: derive("riskgate 2026 pseudonym of a client in records and scripts"),
-            origin: derive("riskgate 2026 pseudonym of a client toward the origin"),
-            secret: derive("riskgate 2026 pseudonym of a credential in records and scripts"),
-        }
-    }
-
-    fn client(&self, prefix: &Prefix) -> Pseudonym {
-        pseudonym(&self.client, &prefix.bytes())
-    }
-
-    fn origin(&self, prefix: &Prefix) -> Pseudonym {
-        pseudonym(&self.origin, &prefix.bytes())
-    }
-
-    /// A name for a credential or another secret value.
-    pub fn secret(&self, value: &[u8]) -> Pseudonym {
-        pseudonym(&self.secret, value)
-    }
-}
-
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keyring(private)")
-    }
-}
-
 impl Prefix {
     fn bytes(&self) -> [u8; 18] {
         let mut bytes = [0; 18];
@@ -377,13 +339,6 @@ impl Prefix {
         tail.copy_from_slice(&octets);
         bytes
     }
-}
-
-fn pseudonym(key: &[u8; 32], data: &[u8]) -> Pseudonym {
-    let hash = blake3::keyed_hash(key, data);
-    let mut short = [0; 8];
-    short.copy_from_slice(hash.as_bytes().split_at(8).0);
-    Pseudonym(short)
 }
 
 /// One form for each address: IPv4 inside IPv6 (`::ffff:0:0/96`, and NAT64 `64:ff9b::/96`) is IPv4.

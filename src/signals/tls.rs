@@ -1,6 +1,6 @@
 //! Signals of the TLS session; all `""` in the clear.
 
-use super::{Kind, Root, Signal, Value};
+use super::{Facts, Kind, Name, Root, Signal, Value};
 use crate::facts::ja4::Ja4;
 
 pub(super) const SIGNALS: &[Signal] = &[
@@ -29,8 +29,16 @@ pub(super) const SIGNALS: &[Signal] = &[
         Root::Request,
         "tls.ja4",
         Kind::Text,
-        "the JA4 fingerprint of the client's hello; `\"\"` in the clear",
-        |facts, _| Value::text(facts.tls.and_then(|tls| tls.ja4.as_ref()).map_or("", Ja4::as_str)),
+        "the JA4 fingerprint of the client's hello, which records keep as its class; `\"\"` in the clear",
+        |facts, _| Value::text(ja4(facts).map_or("", Ja4::as_str)),
+    )
+    .recorded_as(class),
+    Signal::property(
+        Root::Request,
+        "tls.class",
+        Kind::Text,
+        "what `[fingerprints]` calls clients with this fingerprint; `\"\"` if nothing",
+        class,
     ),
     Signal::property(
         Root::Request,
@@ -40,3 +48,11 @@ pub(super) const SIGNALS: &[Signal] = &[
         |facts, _| Value::text(facts.tls.map_or("", |tls| &*tls.client)),
     ),
 ];
+
+fn ja4<'a>(facts: &Facts<'a>) -> Option<&'a Ja4> {
+    facts.tls?.ja4.as_ref()
+}
+
+fn class<'a>(facts: &Facts<'a>, _: &Name) -> Value<'a> {
+    Value::text(ja4(facts).map_or("", |ja4| facts.readings.class(ja4)))
+}

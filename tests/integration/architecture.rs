@@ -12,7 +12,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["cases", "explain", "pipeline", "snapshot"]),
     (3, &["decision", "rules"]),
     (2, &["actions", "signals"]),
-    (1, &["geoip", "ip_list", "routes", "traffic"]),
+    (1, &["fingerprints", "geoip", "ip_list", "routes", "traffic"]),
     (0, &["facts"]),
 ];
 

@@ -20,6 +20,7 @@ mod crowds;
 mod delays;
 mod enforcement;
 mod failures;
+mod fingerprints;
 mod http2;
 mod identity;
 mod inflight;
