@@ -18,6 +18,7 @@ mod kinds;
 mod levels;
 mod limits;
 mod listener;
+mod listening;
 mod lists;
 mod log;
 mod policy;
@@ -59,6 +60,7 @@ pub use self::kinds::Written;
 pub use self::levels::{Level, LevelAction, Levels};
 pub use self::limits::{Limit, Per, Sharing};
 pub use self::listener::{ClientCertificates, Listener, ListenerTls, Needed};
+pub use self::listening::{Address, ProxyProtocol};
 pub use self::lists::List;
 pub use self::log::{Log, LogFormat, LogLevel};
 pub use self::policy::{Bounds, OnError, Policy};
@@ -233,7 +235,7 @@ impl Config {
     fn report_contradictions(&self, document: &Document<'_>) {
         let admin = self.admin.as_ref().filter(|admin| admin.address.port() != 0);
         if let Some(admin) = admin
-            && self.listeners.iter().any(|listener| listener.address == admin.address)
+            && self.listeners.iter().any(|listener| listener.address == Address::Tcp(admin.address))
         {
             let message = format!("clients and operators cannot share `{}`", admin.address);
             let hint = "give `[admin]` an address of its own".to_owned();
