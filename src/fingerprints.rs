@@ -3,7 +3,7 @@
 //! One JA4 and its class a line, comments after `#`. A class is a word that an operator chose, and all of a fingerprint
 //! that records keep. Nothing here does IO.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,6 +52,11 @@ impl Fingerprints {
     /// How many fingerprints have a class.
     pub fn len(&self) -> usize {
         self.classes.len()
+    }
+
+    /// How many different classes there are.
+    pub fn classes(&self) -> usize {
+        self.classes.values().collect::<HashSet<_>>().len()
     }
 
     /// Whether none has.
@@ -154,7 +159,7 @@ mod tests {
             (2, "chromium".into(), "curl".into())
         );
         assert_eq!(class(&found, "t13d1516h2_8daaf6152771_000000000000"), "");
-        assert!(parse("").unwrap().is_empty());
+        assert_eq!((found.classes(), parse("").unwrap().is_empty()), (2, true));
     }
 
     #[test]

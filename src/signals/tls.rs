@@ -1,6 +1,6 @@
 //! Signals of the TLS session; all `""` in the clear.
 
-use super::{Facts, Kind, Name, Root, Signal, Value};
+use super::{Domain, Facts, Kind, Name, Root, Signal, Value};
 use crate::facts::ja4::Ja4;
 
 pub(super) const SIGNALS: &[Signal] = &[
@@ -39,7 +39,8 @@ pub(super) const SIGNALS: &[Signal] = &[
         Kind::Text,
         "what `[fingerprints]` calls clients with this fingerprint; `\"\"` if nothing",
         class,
-    ),
+    )
+    .within(Domain::Lower),
     Signal::property(
         Root::Request,
         "tls.client",

@@ -35,9 +35,13 @@ pub(super) async fn introduced(
 
 #[cfg(test)]
 mod tests {
+    use super::super::transport::{Deadlines, Socket, Transport};
     use super::*;
     use crate::facts::client::Truncation;
+    use std::sync::Arc;
+    use std::time::Duration;
     use tokio::io::AsyncWriteExt as _;
+    use tokio::net::UnixStream;
 
     /// What is told, and what is left of the stream.
     async fn read_all(bytes: &[u8], piece: usize) -> io::Result<(String, Vec<u8>)> {
@@ -72,6 +76,25 @@ mod tests {
                 assert_eq!((found.as_str(), rest.as_slice()), (told, b"GET / HTTP/1.1\r\n\r\n".as_slice()));
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_that_does_not_come_is_waited_for_only_as_long_as_a_head() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let deadlines = Deadlines { head: Duration::from_secs(10), stall: Duration::from_secs(60) };
+        let mut transport = Transport::new(Socket::Unix(ours), Arc::default(), deadlines);
+        let dripping = tokio::spawn(async move {
+            for byte in b"PROXY TCP4 203.0.113.77 10.0.0.9" {
+                if theirs.write_all(std::slice::from_ref(byte)).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let error = introduced(&mut transport, PeerAddr::UNIX).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        drop(transport);
+        dripping.await.unwrap();
     }
 
     #[tokio::test]
