@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::decision::Rulebook;
 use crate::facts::client::{ClientIp, Prefix};
 use crate::facts::place::{CountryCode, Place};
+use crate::fingerprints::Fingerprints;
 use crate::geoip::Geo;
 use crate::ip_list::IpList;
 use crate::rules::Policy;
@@ -44,6 +45,8 @@ pub struct Contents {
     pub geo: Geo,
     /// The lists, in order of their names.
     pub lists: Vec<NamedList>,
+    /// What clients with a certain fingerprint are called.
+    pub fingerprints: Arc<Fingerprints>,
     /// How scripts are weighed.
     pub rulebook: Rulebook,
     /// Points by country; what is not here weighs nothing.
@@ -67,6 +70,7 @@ impl Contents {
             policy,
             geo: Geo::default(),
             lists: Vec::new(),
+            fingerprints: Arc::default(),
             rulebook: Rulebook::default(),
             weights: HashMap::new(),
             limits: HashMap::default(),
@@ -134,6 +138,11 @@ impl Snapshot {
     /// The lists.
     pub fn lists(&self) -> &[NamedList] {
         &self.contents.lists
+    }
+
+    /// What clients with a certain fingerprint are called.
+    pub fn fingerprints(&self) -> &Fingerprints {
+        &self.contents.fingerprints
     }
 
     /// Where a truncated address belongs.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::delays::delays;
+use super::fingerprints;
 use super::fleet::{self, Fleets, drop_moot};
 use super::limits;
 pub use super::sources::source_paths;
@@ -44,6 +45,7 @@ pub struct Builder {
     greetings: Greetings,
     /// What requests are served by; `None` if none are.
     fleets: Option<Fleets>,
+    fingerprints: fingerprints::Kept,
 }
 
 impl Builder {
@@ -57,7 +59,7 @@ impl Builder {
         clock: Clock,
     ) -> Self {
         let (lists, geo, fleets, greetings) = (HashMap::new(), None, None, Greetings::new(&config));
-        let in_use = config.clone();
+        let (in_use, fingerprints) = (config.clone(), fingerprints::Kept::default());
         Self {
             config,
             in_use,
@@ -70,6 +72,7 @@ impl Builder {
             geo,
             greetings,
             fleets,
+            fingerprints,
         }
     }
 
@@ -96,10 +99,14 @@ impl Builder {
         let mut problems = self.unknown_observe_only(sources);
         let geo = gather(&mut problems, self.geo(sources));
         let lists = gather(&mut problems, self.lists(sources));
+        let fingerprints = gather(&mut problems, self.fingerprints.load(sources));
         let policy = gather(&mut problems, self.policy(sources));
         let fleet = fleet::build(self.fleets.as_ref(), &self.config, &self.config_path, sources);
         let fleet = gather(&mut problems, fleet);
-        let (Some(geo), Some(lists), Some(policy)) = (geo, lists, policy) else { return Err(problems) };
+        let (Some(geo), Some(lists), Some(policy), Some(fingerprints)) = (geo, lists, policy, fingerprints)
+        else {
+            return Err(problems);
+        };
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -121,6 +128,7 @@ impl Builder {
             policy,
             geo,
             lists,
+            fingerprints,
             rulebook,
             attachment: fleet.flatten().map(|fleet| fleet as _),
         };

@@ -6,6 +6,7 @@
 
 pub mod build;
 mod delays;
+mod fingerprints;
 mod fleet;
 mod keeper;
 mod limits;
@@ -85,6 +86,8 @@ pub struct Manner {
 pub struct Ready {
     /// Where clients connect.
     pub listeners: Vec<SocketAddr>,
+    /// Unix sockets where clients connect, such as `unix:/run/riskgate.sock`.
+    pub sockets: Vec<String>,
     /// Where operators connect; `None` if that is switched off.
     pub admin: Option<SocketAddr>,
     /// The snapshot in use.
@@ -147,7 +150,8 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
-        listeners: entrances.iter().map(|entrance| entrance.listener.address()).collect(),
+        listeners: entrances.iter().filter_map(|entrance| entrance.listener.address()).collect(),
+        sockets: entrances.iter().filter_map(|entrance| entrance.listener.unix()).collect(),
         admin: admin.as_ref().map(Listener::address),
         live: Arc::clone(&live),
         notes,

@@ -8,13 +8,13 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::facts::client::Keyring;
+use crate::config::{self, Address, Config};
+use crate::facts::client::{Keyring, TrustedProxies};
 use crate::proxy::door::tls::Tls;
-use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Manner, Porter};
+use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, UnixDoor};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::Echo;
-use crate::proxy::server::{Bound, ListenError, Listener};
+use crate::proxy::server::{Bound, Listener};
 use crate::record::{Recorder, Running, Settings as RecordSettings};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError, Weight};
@@ -108,10 +108,17 @@ fn entrances(config: &Config, tls: &[Option<Arc<Tls>>]) -> Result<Vec<Entrance>,
     let entrance = |((listener, tls), setting): ((_, &Option<Arc<Tls>>), _)| Entrance {
         listener,
         tls: tls.clone(),
+        introducers: introducers(setting),
         manner: Arc::new(manner(setting)),
         porter: Arc::clone(&porter),
     };
     Ok(listeners(config)?.into_iter().zip(tls).zip(&config.listeners).map(entrance).collect())
+}
+
+/// Who introduces clients by the PROXY protocol. Who may connect to a Unix socket is said by its mode.
+fn introducers(listener: &config::Listener) -> Option<TrustedProxies> {
+    let proxy_protocol = listener.proxy_protocol.as_ref()?;
+    Some(TrustedProxies::new(proxy_protocol.from.clone()).and_unix())
 }
 
 fn manner(listener: &config::Listener) -> Manner {
@@ -123,14 +130,21 @@ fn manner(listener: &config::Listener) -> Manner {
     }
 }
 
-fn listeners(config: &Config) -> Result<Vec<Listener>, Vec<String>> {
-    let bound = config.listeners.iter().map(|listener| Listener::bind(listener.address));
-    let (mut listeners, mut errors) = (Vec::new(), Vec::new());
-    bound.for_each(|bound: Result<_, ListenError>| match bound {
-        Ok(listener) => listeners.push(listener),
-        Err(error) => errors.push(error.to_string()),
-    });
-    if errors.is_empty() { Ok(listeners) } else { Err(errors) }
+fn listeners(config: &Config) -> Result<Vec<Listening>, Vec<String>> {
+    let bind = |listener: &config::Listener| match &listener.address {
+        Address::Tcp(address) => {
+            Listener::bind(*address).map(Listening::Tcp).map_err(|error| error.to_string())
+        }
+        Address::Unix { path, mode } => {
+            UnixDoor::bind(path, *mode).map(Listening::Unix).map_err(|error| error.to_string())
+        }
+    };
+    let (bound, errors): (Vec<_>, Vec<_>) = config.listeners.iter().map(bind).partition(Result::is_ok);
+    if errors.is_empty() {
+        Ok(bound.into_iter().flatten().collect())
+    } else {
+        Err(errors.into_iter().filter_map(Result::err).collect())
+    }
 }
 
 /// Where records go. Switched off, they go nowhere but the short memory of recent ones.

@@ -12,11 +12,13 @@ mod counters;
 mod countries;
 mod decisions;
 mod delays;
+mod fingerprints;
 mod geoip;
 mod kinds;
 mod levels;
 mod limits;
 mod listener;
+mod listening;
 mod lists;
 mod log;
 mod policy;
@@ -52,11 +54,13 @@ pub use self::concurrency::Concurrency;
 pub use self::counters::Counter;
 pub use self::countries::Country;
 pub use self::decisions::Decisions;
+pub use self::fingerprints::Fingerprints;
 pub use self::geoip::Geoip;
 pub use self::kinds::Written;
 pub use self::levels::{Level, LevelAction, Levels};
 pub use self::limits::{Limit, Per, Sharing};
 pub use self::listener::{ClientCertificates, Listener, ListenerTls, Needed};
+pub use self::listening::{Address, ProxyProtocol};
 pub use self::lists::List;
 pub use self::log::{Log, LogFormat, LogLevel};
 pub use self::policy::{Bounds, OnError, Policy};
@@ -92,6 +96,8 @@ pub struct Config {
     pub geoip: Geoip,
     /// `[lists]`, by name.
     pub lists: BTreeMap<String, List>,
+    /// `[fingerprints]`.
+    pub fingerprints: Fingerprints,
     /// `[policy]`.
     pub policy: Policy,
     /// Every `[counters.NAME]`, by name.
@@ -184,6 +190,7 @@ impl Config {
         let privacy = section(&privacy::LAYOUT).and_then(|it| privacy::read(&it));
         let geoip = section(&geoip::LAYOUT).and_then(|it| geoip::read(&it));
         let lists = lists::read(document);
+        let fingerprints = section(&fingerprints::LAYOUT).and_then(|it| fingerprints::read(&it));
         let policy = section(&policy::LAYOUT).and_then(|it| policy::read(&it));
         let (counters, levels) = (counters::read(document), levels::read(document));
         let (concurrency, limits) = (concurrency::read(document), delays::read(document));
@@ -205,6 +212,7 @@ impl Config {
             privacy: privacy?,
             geoip: geoip?,
             lists: lists?,
+            fingerprints: fingerprints?,
             policy: policy?,
             counters: counters?,
             concurrency: concurrency?,
@@ -227,7 +235,7 @@ impl Config {
     fn report_contradictions(&self, document: &Document<'_>) {
         let admin = self.admin.as_ref().filter(|admin| admin.address.port() != 0);
         if let Some(admin) = admin
-            && self.listeners.iter().any(|listener| listener.address == admin.address)
+            && self.listeners.iter().any(|listener| listener.address == Address::Tcp(admin.address))
         {
             let message = format!("clients and operators cannot share `{}`", admin.address);
             let hint = "give `[admin]` an address of its own".to_owned();

@@ -2,12 +2,12 @@
 
 use super::reader::{Fallback, Layout};
 use super::{
-    admin, certificates, client, concurrency, counters, countries, decisions, delays, geoip, levels,
-    listener, lists, log, policy, privacy, reload, route, server, traffic, upstream,
+    admin, certificates, client, concurrency, counters, countries, decisions, delays, fingerprints, geoip,
+    levels, listener, lists, log, policy, privacy, reload, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 20] = [
+pub(super) const LAYOUTS: [&Layout; 21] = [
     &server::LAYOUT,
     &listener::LAYOUT,
     &certificates::LAYOUT,
@@ -16,6 +16,7 @@ pub(super) const LAYOUTS: [&Layout; 20] = [
     &privacy::LAYOUT,
     &geoip::LAYOUT,
     &lists::LAYOUT,
+    &fingerprints::LAYOUT,
     &policy::LAYOUT,
     &counters::LAYOUT,
     &concurrency::LAYOUT,
@@ -31,10 +32,11 @@ pub(super) const LAYOUTS: [&Layout; 20] = [
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 11] = [
+pub(super) const LIVE: [&str; 12] = [
     "certificates",
     "geoip",
     "lists",
+    "fingerprints",
     "policy",
     "counters",
     "concurrency",
