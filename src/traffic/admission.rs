@@ -81,12 +81,8 @@ pub(super) fn admit(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Admis
 /// What the tightest of `checks` would still let through: of a limit that is shared, to all who share it.
 pub(super) fn left(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Option<Left> {
     let left = |check: &Check<'_>| {
-        let (reading, quota) =
-            (check.limit.reading(subject, now), check.rate.quota(check.limit.spec().window));
-        let remaining = reading.room(quota);
-        let reset =
-            if remaining == 0 { reading.wait(quota) } else { Duration::from_nanos(reading.remaining) };
-        Left { remaining, reset }
+        let quota = check.rate.quota(check.limit.spec().window);
+        check.limit.left(subject, quota, now)
     };
     checks.iter().map(left).min_by_key(|left| (left.remaining, std::cmp::Reverse(left.reset)))
 }
@@ -154,8 +150,7 @@ impl Glance<'_> {
     /// Why the request has to wait, if it has to.
     fn refusal(&self) -> Option<Wait> {
         match self {
-            Self::Plain { glance, quota } if glance.reading.admits(*quota) => None,
-            Self::Plain { glance, quota } => Some(Wait::of(&glance.reading, *quota)),
+            Self::Plain { glance, quota } => glance.refusal(*quota).map(|time| Wait { time, share: *quota }),
             Self::Fair(glance) => glance.refusal(),
         }
     }
@@ -163,7 +158,7 @@ impl Glance<'_> {
     /// Counts the request, if it still fits.
     fn take(&self) -> Result<(), Wait> {
         match self {
-            Self::Plain { glance, quota } => glance.take(*quota).map_err(|full| Wait::of(&full, *quota)),
+            Self::Plain { glance, quota } => glance.take(*quota).map_err(|time| Wait { time, share: *quota }),
             Self::Fair(glance) => glance.take(),
         }
     }
@@ -171,7 +166,7 @@ impl Glance<'_> {
     /// Uncounts the request.
     fn give_back(&self) {
         match self {
-            Self::Plain { glance, .. } => glance.give_back(),
+            Self::Plain { glance, quota } => glance.give_back(*quota),
             Self::Fair(glance) => glance.give_back(),
         }
     }

@@ -9,9 +9,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::admission::Left;
 use super::fair::{Crowd, Fair};
 use super::reading::Reading;
 use super::settings::{Interval, TrafficError};
@@ -130,6 +132,23 @@ impl Limit {
         }
     }
 
+    /// What it would still let through of this subject's bucket.
+    pub(super) fn left(&self, subject: &Subject, quota: u64, now: Tick) -> Left {
+        let key = self.key(subject);
+        let (reading, remaining, wait) = match &self.tally {
+            Tally::Window(window) => {
+                let glance = window.glance(key, now);
+                (glance.reading, glance.room(quota), glance.refusal(quota))
+            }
+            Tally::Fair(fair) => {
+                let reading = fair.read(key, now);
+                (reading, reading.room(quota), Some(reading.wait(quota)))
+            }
+        };
+        let more = Duration::from_nanos(reading.remaining);
+        Left { remaining, reset: if remaining == 0 { wait.unwrap_or(more) } else { more } }
+    }
+
     /// Every key that is over this limit, if it is a fair one.
     pub(super) fn crowded(&self, now: Tick) -> Vec<Crowded> {
         let Some(fair) = self.fair() else { return Vec::new() };
@@ -172,7 +191,6 @@ impl fmt::Debug for Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_rate_is_a_positive_number() {

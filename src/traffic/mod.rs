@@ -6,6 +6,8 @@
 //! all threads without locks; memory follows from configuration, never from traffic. Time is handed in. Nothing
 //! here knows a rule or decides what to do with a rejection.
 
+#[cfg(test)]
+mod accuracy;
 mod admission;
 mod baseline;
 mod cell;
@@ -23,6 +25,7 @@ mod simulation;
 mod subject;
 mod surge;
 mod table;
+mod trail;
 mod window;
 
 use std::sync::Arc;

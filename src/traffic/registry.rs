@@ -143,7 +143,7 @@ impl Shelves {
         if let Some(window) = known.and_then(|named| named.window.upgrade()) {
             return window;
         }
-        let window = Arc::new(Window::of_keys(interval, shape, now));
+        let window = Arc::new(Window::of_limited_keys(interval, shape, now));
         self.remember(purpose, &window);
         window
     }
@@ -262,12 +262,13 @@ mod tests {
         assert_eq!(traffic.memory_bytes(), empty + shared_bytes(&traffic));
         let more = [plain("k", Per::Country, 10), plain("l", Per::Asn, 11)];
         let _more = traffic.limits(&more, at(0.0)).unwrap();
-        let (shared, exact) = (shared_bytes(&traffic), 676 * 8);
+        let (shared, exact) = (shared_bytes(&traffic), 676 * (8 + 128));
         assert_eq!(traffic.memory_bytes(), empty + 2 * shared + exact);
         // Fair limits share their members, and have a line for each country, or 4,104 for whatever there is.
         let fair = [spec("k", Per::Country, 10), spec("l", Per::Asn, 10), spec("m", Per::Country, 10)];
         let _fair = traffic.limits(&fair, at(0.0)).unwrap();
-        let all = empty + 2 * shared + exact + shared * 9 / 8 + (2 * 676 + 4_104) * 64;
+        let members = traffic.settings().keys.slots() * 16 * 9 / 8;
+        let all = empty + 2 * shared + exact + members + (2 * 676 + 4_104) * 64;
         assert_eq!(traffic.memory_bytes(), all);
         for n in 0..1_000 {
             traffic.offer(&subject("DE", n), at(0.0));

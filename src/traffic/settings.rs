@@ -127,9 +127,15 @@ impl Shape {
         self.slots / Self::WAYS
     }
 
-    /// Bytes that one window of this shape takes.
+    /// Bytes that the window of limits of this shape takes: a slot for each key, and a trail of 128 bytes for one in
+    /// sixteen.
     pub const fn window_bytes(self) -> usize {
-        self.slots * Self::SLOT_BYTES
+        self.slots * Self::SLOT_BYTES + self.trails() * 128
+    }
+
+    /// How many keys may be near their limit at a time.
+    pub(super) const fn trails(self) -> usize {
+        self.slots / 16
     }
 }
 
@@ -183,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_window_takes_four_mebibytes() {
-        assert_eq!(Shape::default().window_bytes(), 4 << 20);
+    fn a_default_window_takes_six_mebibytes() {
+        assert_eq!(Shape::default().window_bytes(), 6 << 20);
     }
 }

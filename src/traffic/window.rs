@@ -2,16 +2,18 @@
 //!
 //! Each key has a [`Cell`], found by its hash in a [`Table`], or for countries by the number of the country, which is
 //! exact. A cell moves on by itself when it is touched, so that a window has no shared step that a request could
-//! meet; [`Window::rotate`], called by a background task, only sweeps up what is out of date. Must not decide
-//! anything: it reads and counts.
+//! meet; [`Window::rotate`], called by a background task, only sweeps up what is out of date. A window of limits
+//! also has [`Trails`] for those keys that may reach their quota, since a cell alone only estimates.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::cell::{Cell, Moment};
 use super::reading::Reading;
 use super::settings::{Interval, Shape};
 use super::subject::Key;
 use super::table::{Place, Table};
+use super::trail::{Spot, Trails, unnoticed};
 use crate::facts::place::CountryCode;
 use crate::facts::time::Tick;
 
@@ -19,6 +21,8 @@ use crate::facts::time::Tick;
 pub(super) struct Window {
     interval: Interval,
     cells: Cells,
+    /// Nowhere if no limits are told by it.
+    trails: Option<Trails>,
     /// The interval that ran at the last rotation.
     rotated: AtomicU64,
 }
@@ -34,6 +38,7 @@ pub(super) struct Glance<'a> {
     pub(super) reading: Reading,
     moment: Moment,
     found: Found<'a>,
+    trail: Option<(&'a Trails, Spot)>,
 }
 
 enum Found<'a> {
@@ -44,25 +49,33 @@ enum Found<'a> {
 impl Window {
     /// A window for any number of keys, counted in fixed memory.
     pub(super) fn of_keys(interval: Interval, shape: Shape, now: Tick) -> Self {
-        Self::new(interval, Cells::Keys(Table::new(shape)), now)
+        Self::new(interval, Cells::Keys(Table::new(shape)), None, now)
     }
 
-    /// A window for countries, counted exactly.
+    /// The same, for limits.
+    pub(super) fn of_limited_keys(interval: Interval, shape: Shape, now: Tick) -> Self {
+        let trails = Trails::hashed(shape.trails());
+        Self::new(interval, Cells::Keys(Table::new(shape)), Some(trails), now)
+    }
+
+    /// A window for countries, counted exactly, for a limit.
     pub(super) fn of_countries(interval: Interval, now: Tick) -> Self {
         let cells = (0..CountryCode::COUNT).map(|_| Cell::default()).collect();
-        Self::new(interval, Cells::Countries { cells, stray: Cell::default() }, now)
+        let trails = Trails::own(CountryCode::COUNT);
+        Self::new(interval, Cells::Countries { cells, stray: Cell::default() }, Some(trails), now)
     }
 
-    fn new(interval: Interval, cells: Cells, now: Tick) -> Self {
-        Self { interval, cells, rotated: AtomicU64::new(Moment::at(interval, now).epoch) }
+    fn new(interval: Interval, cells: Cells, trails: Option<Trails>, now: Tick) -> Self {
+        Self { interval, cells, trails, rotated: AtomicU64::new(Moment::at(interval, now).epoch) }
     }
 
     /// Bytes of counters, however many keys there are.
     pub(super) fn bytes(&self) -> usize {
-        match &self.cells {
+        let cells = match &self.cells {
             Cells::Keys(table) => table.bytes(),
             Cells::Countries { cells, .. } => size_of_val(&**cells),
-        }
+        };
+        cells + self.trails.as_ref().map_or(0, Trails::bytes)
     }
 
     /// Counts one.
@@ -73,7 +86,7 @@ impl Window {
     /// Counts several at once, at most 4096; answers how many were counted in this interval before.
     pub(super) fn add(&self, key: Key, events: u64, now: Tick) -> u64 {
         let moment = Moment::at(self.interval, now);
-        self.found(key).cell(moment).add(events, moment)
+        self.found(key).0.cell(moment).add(events, moment)
     }
 
     /// What was counted for this key.
@@ -83,12 +96,12 @@ impl Window {
 
     /// Looks at a key with the option to count it where it was looked at.
     pub(super) fn glance(&self, key: Key, now: Tick) -> Glance<'_> {
-        let (moment, found) = (Moment::at(self.interval, now), self.found(key));
+        let (moment, (found, trail)) = (Moment::at(self.interval, now), self.found(key));
         let reading = match &found {
             Found::Cell(cell) => cell.read(moment),
             Found::Nothing(..) => Cell::default().read(moment),
         };
-        Glance { reading, moment, found }
+        Glance { reading, moment, found, trail }
     }
 
     /// Sweeps up what is out of date. To be called a few times in each interval, not for a request.
@@ -101,13 +114,19 @@ impl Window {
         }
     }
 
-    fn found(&self, key: Key) -> Found<'_> {
+    /// The cell of a key, and where its trail is.
+    fn found(&self, key: Key) -> (Found<'_>, Option<(&Trails, Spot)>) {
+        let trails = self.trails.as_ref();
         match &self.cells {
             Cells::Keys(table) => {
                 let place = table.place(key);
-                table.find(place).map_or(Found::Nothing(table, place), Found::Cell)
+                let found = table.find(place).map_or(Found::Nothing(table, place), Found::Cell);
+                (found, trails.map(|trails| (trails, trails.at_hash(place.hash()))))
             }
-            Cells::Countries { cells, stray } => Found::Cell(cells.get(key.index()).unwrap_or(stray)),
+            Cells::Countries { cells, stray } => {
+                let found = Found::Cell(cells.get(key.index()).unwrap_or(stray));
+                (found, trails.map(|trails| (trails, trails.numbered(key.index()))))
+            }
         }
     }
 }
@@ -123,15 +142,65 @@ impl<'a> Found<'a> {
 }
 
 impl Glance<'_> {
-    /// Counts one if it still fits into `quota`; otherwise nothing stays counted, and what was read is the error.
+    /// How long to wait until one more fits into `quota`; `None` if it fits now.
+    pub(super) fn refusal(&self, quota: u64) -> Option<Duration> {
+        if self.used() < quota {
+            // Even if all of it is still in the window.
+            return None;
+        }
+        let known = self.trail.and_then(|(trails, spot)| trails.wait(spot, quota, self.moment));
+        match known {
+            Some(0) => None,
+            Some(nanos) => Some(Duration::from_nanos(nanos)),
+            None => (!self.reading.admits(quota)).then(|| self.reading.wait(quota)),
+        }
+    }
+
+    /// How many more fit into `quota` now.
+    pub(super) fn room(&self, quota: u64) -> u64 {
+        let known =
+            self.noticed(quota).and_then(|(trails, spot)| trails.room(spot, quota, self.used(), self.moment));
+        known.unwrap_or_else(|| self.reading.room(quota))
+    }
+
+    /// Counts one if it still fits into `quota`; otherwise nothing stays counted, and how long to wait is the error.
     /// Of threads that race for the last place, at most one gets it.
-    pub(super) fn take(&self, quota: u64) -> Result<(), Reading> {
-        self.found.cell(self.moment).take(quota, self.moment).map(|_| ())
+    pub(super) fn take(&self, quota: u64) -> Result<(), Duration> {
+        let cell = self.found.cell(self.moment);
+        let Some((trails, spot)) = self.noticed(quota) else {
+            return cell.take(quota, self.moment).map(|_| ()).map_err(|full| full.wait(quota));
+        };
+        // Counted before it is known to fit, so that whoever comes at the same moment sees it.
+        let before = Reading { current: cell.add(1, self.moment), ..self.reading };
+        let wait = match trails.take(spot, quota, &before, self.moment) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(nanos)) => Duration::from_nanos(nanos),
+            None if before.admits(quota) => {
+                trails.record(spot, quota, &before, self.moment);
+                return Ok(());
+            }
+            None => before.wait(quota),
+        };
+        cell.give_back(self.moment.epoch);
+        Err(wait)
     }
 
     /// Uncounts what was taken, in the interval in which it was counted.
-    pub(super) fn give_back(&self) {
+    pub(super) fn give_back(&self, quota: u64) {
         self.found.cell(self.moment).give_back(self.moment.epoch);
+        if let Some((trails, spot)) = self.noticed(quota) {
+            trails.give_back(spot);
+        }
+    }
+
+    /// What was counted in the interval before and in this one: never less than in the window.
+    fn used(&self) -> u64 {
+        self.reading.previous + self.reading.current
+    }
+
+    /// Where the trail is of a key that may reach `quota`.
+    fn noticed(&self, quota: u64) -> Option<(&Trails, Spot)> {
+        self.trail.filter(|_| self.used() >= unnoticed(quota))
     }
 }
 
@@ -163,8 +232,9 @@ mod tests {
             let (first, second) =
                 (window.glance(country("DE"), at(6.0)), window.glance(country("DE"), at(6.0)));
             assert_eq!(first.take(1), Ok(()));
-            assert_eq!(second.take(1).map_err(|before| before.current), Err(1));
-            first.give_back();
+            // Nine seconds if it is only known that it came in the first ten.
+            assert!(second.take(1).is_err_and(|wait| (9..10).contains(&wait.as_secs())));
+            first.give_back(1);
             assert_eq!(second.take(1), Ok(()));
             assert_eq!(window.read(country("DE"), at(6.0)).estimate(), 1.0);
             assert_eq!(window.read(country("FR"), at(6.0)).estimate(), 0.0);
