@@ -204,6 +204,7 @@ impl Shared {
             clock,
             drain,
             patience,
+            bounds: parts::bounds(config),
         }
     }
 

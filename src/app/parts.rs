@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::config::{self, Config, Host, Origin, Route};
 use crate::facts::client::Keyring;
+use crate::proxy::bounds::{self, BodyBounds, HeadBounds};
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Manner, Porter};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
@@ -95,6 +96,26 @@ pub(super) fn entropy() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
 /// The keys for described requests: always the same, since nobody real is named by them.
 pub(super) fn described_keys() -> Keyring {
     Keyring::new(&Zeroizing::new([0; 32]))
+}
+
+/// What requests may be like, routes in their order.
+pub(super) fn bounds(config: &Config) -> bounds::Bounds {
+    let request = &config.request;
+    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let head = HeadBounds {
+        target: bytes(request.max_uri),
+        headers: request.max_headers,
+        value: bytes(request.max_header),
+        bytes: bytes(request.max_header_bytes),
+    };
+    let (max, rate, grace) = (request.max_body, request.min_body_rate, request.body_grace);
+    let body = BodyBounds { max, rate, grace, types: Vec::new() };
+    let routes = config.routes.iter().map(|route| {
+        let (max, rate) = (route.max_body.unwrap_or(max), route.min_body_rate.unwrap_or(rate));
+        Arc::new(BodyBounds { max, rate, grace, types: route.content_types.clone().unwrap_or_default() })
+    });
+    let routes = routes.collect();
+    bounds::Bounds { head, body: Arc::new(body), routes }
 }
 
 fn identity(config: &Config) -> Result<Identity, getrandom::Error> {

@@ -24,6 +24,7 @@ mod privacy;
 mod reader;
 mod reference;
 mod reload;
+mod request;
 mod route;
 mod server;
 mod source;
@@ -63,6 +64,7 @@ pub use self::policy::{Bounds, OnError, Policy};
 pub use self::privacy::Privacy;
 pub use self::reference::reference_markdown;
 pub use self::reload::Reload;
+pub use self::request::Request;
 pub use self::route::{Host, Route};
 pub use self::server::Server;
 pub use self::traffic::Traffic;
@@ -110,6 +112,8 @@ pub struct Config {
     pub reload: Reload,
     /// `[traffic]`.
     pub traffic: Traffic,
+    /// `[request]`.
+    pub request: Request,
     /// Every `[[route]]`, in the order of the file; at least one.
     pub routes: Vec<Route>,
     /// Every `[upstream.NAME]`, by name.
@@ -191,6 +195,7 @@ impl Config {
         let decisions = section(&decisions::LAYOUT).and_then(|it| decisions::read(&it));
         let reload = section(&reload::LAYOUT).and_then(|it| reload::read(&it));
         let traffic = section(&traffic::LAYOUT).and_then(|it| traffic::read(&it));
+        let request = section(&request::LAYOUT).and_then(|it| request::read(&it));
         let upstreams = upstream::read(document);
         let routes = document.sections(&route::LAYOUT);
         let names = document.names(&upstream::LAYOUT);
@@ -214,6 +219,7 @@ impl Config {
             decisions: decisions?,
             reload: reload?,
             traffic: traffic?,
+            request: request?,
             routes: routes?,
             upstreams: upstreams?,
             log: log?,
@@ -257,6 +263,7 @@ impl Config {
             ("decisions", self.decisions == new.decisions),
             ("reload", self.reload == new.reload),
             ("traffic", self.traffic == new.traffic),
+            ("request", self.request == new.request),
             ("route", self.routes == new.routes),
             ("upstream", self.upstreams == new.upstreams),
             ("log", self.log == new.log),

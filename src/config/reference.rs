@@ -3,11 +3,11 @@
 use super::reader::{Fallback, Layout};
 use super::{
     admin, certificates, client, concurrency, counters, countries, decisions, delays, geoip, levels,
-    listener, lists, log, policy, privacy, reload, route, server, traffic, upstream,
+    listener, lists, log, policy, privacy, reload, request, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 20] = [
+pub(super) const LAYOUTS: [&Layout; 21] = [
     &server::LAYOUT,
     &listener::LAYOUT,
     &certificates::LAYOUT,
@@ -25,6 +25,7 @@ pub(super) const LAYOUTS: [&Layout; 20] = [
     &decisions::LAYOUT,
     &reload::LAYOUT,
     &traffic::LAYOUT,
+    &request::LAYOUT,
     &route::LAYOUT,
     &upstream::LAYOUT,
     &log::LAYOUT,

@@ -130,6 +130,7 @@ fn every_section_that_needs_a_restart_is_compared() {
         "[decisions]\nqueue = 100\n",
         "[reload]\nwatch = false\n",
         "[traffic]\nslots = 2048\n",
+        "[request]\nmax_headers = 50\n",
         "[[route]]\npath = \"/x\"\nupstream = \"origin\"\n",
         "[upstream.second]\nbuiltin = true\n",
         "[log]\nlevel = \"debug\"\n",
@@ -145,6 +146,7 @@ fn every_section_that_needs_a_restart_is_compared() {
         "decisions",
         "reload",
         "traffic",
+        "request",
         "route",
         "upstream",
         "log"
@@ -160,6 +162,7 @@ fn every_section_that_needs_a_restart_is_compared() {
             "decisions",
             "reload",
             "traffic",
+            "request",
             "route",
             "upstream",
             "log"

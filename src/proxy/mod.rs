@@ -4,6 +4,7 @@
 //! of three effects: count, act ([`enforce`], the only file that writes responses), record. An upstream is chosen
 //! only with a [`enforce::Permit`], which only [`enforce`] can make.
 
+pub mod bounds;
 pub mod door;
 pub mod drain;
 pub mod enforce;
@@ -12,6 +13,7 @@ pub mod failure;
 pub mod forward;
 pub mod http2;
 pub mod identity;
+mod intake;
 pub mod origin;
 pub mod pool;
 mod rate_limit;
@@ -19,6 +21,7 @@ pub mod redirect;
 pub mod refusal;
 pub mod relay;
 pub mod server;
+pub mod unserved;
 pub mod upstream;
 pub mod waiting;
 
@@ -26,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::STRICT_TRANSPORT_SECURITY;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -42,15 +46,17 @@ use crate::metrics::Metrics;
 use crate::pipeline::{self, Enquiry, Observation};
 use crate::record::Recorder;
 use crate::reload::Live;
-use crate::routes::Routes;
+use crate::routes::{Route, Routes};
 use crate::scoreboard::Scoreboard;
 use crate::signals::Response;
+use bounds::{Arrival, Bounds};
 use door::Connection;
 use drain::Drain;
 use enforce::Sentence;
 use exchange::{Exchange, Judged, Seen};
 use failure::Failure;
 use forward::Forwarding;
+use intake::{Intake, Reads};
 use refusal::DECISION_HEADER;
 use relay::Relay;
 use upstream::Upstream;
@@ -86,6 +92,8 @@ pub struct Gate {
     pub drain: Drain,
     /// How long to wait for clients.
     pub patience: Patience,
+    /// What requests may be like.
+    pub bounds: Bounds,
 }
 
 /// How long to wait for clients.
@@ -114,6 +122,8 @@ impl ProxyHttp for Gate {
             return Ok(true);
         }
         let (now, snapshot) = (self.clock.now(), self.live.pin());
+        let has_body = !session.is_body_empty();
+        let raw = session.as_http1().map(|session| session.get_headers_raw_bytes());
 
         let head = RequestHead::read(session.req_header(), scheme_of(session));
         let caller = self.identity.identify(session, &head);
@@ -134,7 +144,9 @@ impl ProxyHttp for Gate {
 
         let seen = Seen::of(&located, &context);
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
-        let mut judged = judged.decided(self.clock.tick());
+        let unfit = self.bounds.fault(&head, &Arrival { raw: raw.as_deref(), has_body }, route);
+        let intake = has_body.then(|| self.intake(route, raw.is_some(), now.tick));
+        let mut judged = judged.measured(unfit, intake).decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, self).await;
         self.scoreboard.count(&judged.event());
         exchange.keep(judged);
@@ -175,11 +187,32 @@ impl ProxyHttp for Gate {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some(intake) = exchange.intake() {
+            intake.begin(self.clock.tick());
+            session.set_read_timeout(Some(intake.patience()));
+        }
         self.tell_origin(request, exchange)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let Some(intake) = exchange.intake().filter(|_| !session.was_upgraded()) else { return Ok(()) };
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        let heard = intake.hear(bytes, is_end, self.clock.tick());
+        session.set_read_timeout(Some(intake.patience()));
+        match (heard, exchange.judged_mut()) {
+            (Err(why), Some(judged)) => Err(enforce::cut_off(judged, why)),
+            (Ok(()), _) | (_, None) => Ok(()),
+        }
     }
 
     async fn response_filter(
@@ -189,6 +222,10 @@ impl ProxyHttp for Gate {
         exchange: &mut Exchange,
     ) -> Result<()> {
         relay::check_protocol(response, session.is_upgrade_req())?;
+        if let Some(intake) = exchange.intake().filter(|_| !response.status.is_informational()) {
+            intake.answered();
+            session.set_read_timeout(Some(intake.patience()));
+        }
         self.tell_client(response, exchange)
     }
 
@@ -200,7 +237,7 @@ impl ProxyHttp for Gate {
     ) -> FailToProxy {
         let failure = Failure::of(error);
         if let Some(judged) = exchange.judged_mut() {
-            enforce::answer_failure(session, judged, failure).await;
+            enforce::answer_failure(session, judged, failure, self.clock.tick()).await;
             debug!(decision = %judged.id, ?failure, kind = error.etype().as_str(), "not proxied");
         }
         FailToProxy { error_code: failure.recorded_status(), can_reuse_downstream: false }
@@ -231,6 +268,7 @@ impl ProxyHttp for Gate {
             self.metrics.delayed(waited.per, record.outcome, waited.time);
         }
         self.metrics.reasoned(record.decision.reasons());
+        self.metrics.reasoned(record.refused_for.as_slice());
         self.metrics.failed(record.evaluation);
         self.metrics.failed(record.observed);
         self.recorder.record(&record);
@@ -263,6 +301,12 @@ impl Gate {
         session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(self.patience.read));
         session.set_write_timeout(Some(self.patience.read));
+    }
+
+    /// What is to come of a body.
+    fn intake(&self, route: Option<&Route>, is_http1: bool, now: Tick) -> Intake {
+        let reads = if is_http1 { Reads::Timed } else { Reads::Untimed };
+        Intake::new(Arc::clone(self.bounds.body(route)), reads, self.patience.read, now)
     }
 
     /// Writes what the origin is to know into a request on its way there.

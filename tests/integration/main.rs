@@ -12,6 +12,7 @@
 
 mod admin;
 mod architecture;
+mod bounds;
 mod canary;
 mod cli;
 mod connections;
