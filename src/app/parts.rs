@@ -10,12 +10,14 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::config::{self, Config, Host, Origin, Route};
 use crate::facts::client::Keyring;
+use crate::proxy::Gate;
 use crate::proxy::bounds::{self, BodyBounds, HeadBounds};
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Manner, Porter};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
 use crate::proxy::server::{Bound, ListenError, Listener};
+use crate::proxy::unread::Unread;
 use crate::proxy::upstream::{Timeouts, Upstream};
 use crate::record::{Recorder, Running, Settings as RecordSettings};
 use crate::routes::{RouteSpec, Routes};
@@ -96,6 +98,17 @@ pub(super) fn entropy() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
 /// The keys for described requests: always the same, since nobody real is named by them.
 pub(super) fn described_keys() -> Keyring {
     Keyring::new(&Zeroizing::new([0; 32]))
+}
+
+/// What is told of heads that `gate` never sees.
+pub(super) fn unread(gate: &Gate) -> Unread {
+    Unread {
+        live: Arc::clone(&gate.live),
+        identity: Arc::clone(&gate.identity),
+        recorder: gate.recorder.clone(),
+        metrics: Arc::clone(&gate.metrics),
+        clock: gate.clock,
+    }
 }
 
 /// What requests may be like, routes in their order.

@@ -12,6 +12,8 @@ use http::{HeaderMap, HeaderValue};
 pub enum WireFault {
     /// A line ends with a line feed alone.
     BareNewline,
+    /// The target is neither a path nor an absolute one of HTTP, or has a fragment.
+    OddTarget,
     /// The length of the body is said more than once, even if it is the same, or not as a number.
     RepeatedLength,
     /// The body has a length and is in chunks.
@@ -27,6 +29,9 @@ impl WireFault {
     pub fn of(headers: &HeaderMap, raw: Option<&[u8]>) -> Option<Self> {
         if raw.is_some_and(has_bare_newline) {
             return Some(Self::BareNewline);
+        }
+        if raw.and_then(target).is_some_and(|target| !is_target(target)) {
+            return Some(Self::OddTarget);
         }
         let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
         if let Some(encoding) = encodings.next() {
@@ -53,6 +58,7 @@ impl WireFault {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BareNewline => "bare_newline",
+            Self::OddTarget => "odd_target",
             Self::RepeatedLength => "repeated_length",
             Self::LengthAndEncoding => "length_and_encoding",
             Self::OddEncoding => "odd_encoding",
@@ -70,6 +76,21 @@ pub fn lines(raw: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn has_bare_newline(raw: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', raw).any(|at| at.checked_sub(1).and_then(|at| raw.get(at)) != Some(&b'\r'))
+}
+
+/// The target in the first line of a head.
+fn target(raw: &[u8]) -> Option<&[u8]> {
+    raw.trim_ascii_start().split(|byte| *byte == b' ').nth(1)
+}
+
+/// Whether it has one of the forms of a target (RFC 9112, section 3.2); tunnels have another one, and are refused before.
+fn is_target(target: &[u8]) -> bool {
+    let absolute = |scheme: &[u8]| {
+        target.split_at_checked(scheme.len()).is_some_and(|(start, _)| start.eq_ignore_ascii_case(scheme))
+    };
+    let formed =
+        target.first() == Some(&b'/') || target == b"*" || absolute(b"http://") || absolute(b"https://");
+    formed && !target.contains(&b'#')
 }
 
 fn has_line(raw: &[u8], name: &[u8]) -> bool {
@@ -143,6 +164,17 @@ mod tests {
         ] {
             let head = format!("POST / HTTP/1.1\r\n{lines}\r\n");
             assert_eq!(fault(&head, &[]), Some(found), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_path_or_all_of_a_url() {
+        for fine in ["/", "*", "http://a/x", "HTTPS://a", "/x?y=http://b", "//x"] {
+            assert_eq!(fault(&format!("GET {fine} HTTP/1.1\r\n\r\n"), &[]), None, "{fine}");
+        }
+        for odd in ["x", "%20/x", "ftp://a/", "a:80", "/x#y", "", "**"] {
+            let found = fault(&format!("GET {odd} HTTP/1.1\r\n\r\n"), &[]);
+            assert_eq!(found, Some(WireFault::OddTarget), "{odd}");
         }
     }
 

@@ -359,7 +359,7 @@ fn header_value(id: Uuid) -> HeaderValue {
 }
 
 /// A UUIDv7: the moment in milliseconds, and random bits.
-fn id_at(now: Now) -> Uuid {
+pub(super) fn id_at(now: Now) -> Uuid {
     let mut random = [0; 10];
     fastrand::fill(&mut random);
     uuid::Builder::from_unix_timestamp_millis(now.wall.as_millis(), &random).into_uuid()

@@ -21,6 +21,7 @@ pub mod redirect;
 pub mod refusal;
 pub mod relay;
 pub mod server;
+pub mod unread;
 pub mod unserved;
 pub mod upstream;
 pub mod waiting;

@@ -10,6 +10,8 @@ use crate::facts::wire::WireFault;
 /// Why a request cannot be served, whatever the policy says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unserved {
+    /// Its head cannot be read, or asks for a tunnel; the parser has answered it.
+    Unread,
     /// No route serves its host and path.
     NoRoute,
     /// It names no host.
@@ -38,7 +40,7 @@ impl Unserved {
     pub const fn status(self) -> RefusalStatus {
         match self {
             Self::NoRoute => RefusalStatus::NotFound,
-            Self::NoHost | Self::Wire(_) | Self::BrokenBody => RefusalStatus::BadRequest,
+            Self::Unread | Self::NoHost | Self::Wire(_) | Self::BrokenBody => RefusalStatus::BadRequest,
             Self::LongTarget => RefusalStatus::UriTooLong,
             Self::LargeHeaders => RefusalStatus::HeadersTooLarge,
             Self::LargeBody => RefusalStatus::ContentTooLarge,
@@ -50,6 +52,7 @@ impl Unserved {
     /// How records name it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Unread => "unread",
             Self::NoRoute => "no_route",
             Self::NoHost => "no_host",
             Self::Wire(fault) => fault.as_str(),
@@ -66,9 +69,10 @@ impl Unserved {
     pub fn reason(self) -> Option<Reason> {
         let reason = match self {
             Self::NoRoute => return None,
-            Self::NoHost | Self::Wire(WireFault::BareNewline | WireFault::OddHost) | Self::BrokenBody => {
-                "request.malformed"
-            }
+            Self::Unread
+            | Self::NoHost
+            | Self::Wire(WireFault::BareNewline | WireFault::OddTarget | WireFault::OddHost)
+            | Self::BrokenBody => "request.malformed",
             Self::Wire(WireFault::RepeatedLength | WireFault::LengthAndEncoding | WireFault::OddEncoding) => {
                 "request.ambiguous"
             }
@@ -82,12 +86,11 @@ impl Unserved {
         Some(Reason { rule, reason, points: 0, verb: Some("block"), observed: false })
     }
 
-    /// Whether nobody can say where the next request on the connection begins.
+    /// Whether it breaks the protocol, so that nobody can say where the next request on the connection begins.
     pub(super) const fn is_of_wire(self) -> bool {
         match self {
-            Self::Wire(_) | Self::BrokenBody => true,
+            Self::Unread | Self::NoHost | Self::Wire(_) | Self::BrokenBody => true,
             Self::NoRoute
-            | Self::NoHost
             | Self::LongTarget
             | Self::LargeHeaders
             | Self::LargeBody
@@ -100,7 +103,8 @@ impl Unserved {
     pub(super) const fn is_of_body(self) -> bool {
         match self {
             Self::LargeBody | Self::MediaType => true,
-            Self::NoRoute
+            Self::Unread
+            | Self::NoRoute
             | Self::NoHost
             | Self::Wire(_)
             | Self::LongTarget

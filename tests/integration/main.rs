@@ -29,6 +29,7 @@ mod proxying;
 mod records;
 mod reload;
 mod short_way;
+mod smuggling;
 mod stopping;
 mod support;
 mod surges;

@@ -32,6 +32,7 @@ use tracing::{debug, warn};
 
 use super::drain::Drain;
 use super::server::Listener;
+use super::unread::Unread;
 use crate::facts::client::{PeerAddr, Truncation, TrustedProxies};
 
 pub use accepted::{Accepted, Connection, Manner};
@@ -46,6 +47,7 @@ pub struct Door<A> {
     app: Arc<A>,
     entrances: Vec<Entrance>,
     drain: Drain,
+    unread: Arc<Unread>,
 }
 
 /// One listener, and how connections come in by it.
@@ -78,9 +80,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const BREATH: Duration = Duration::from_millis(100);
 
 impl<A> Door<A> {
-    /// Lets clients in by `entrances` until `drain` begins.
-    pub fn new(app: A, entrances: Vec<Entrance>, drain: Drain) -> Self {
-        Self { app: Arc::new(app), entrances, drain }
+    /// Lets clients in by `entrances` until `drain` begins. What `app` cannot read is told to `unread`.
+    pub fn new(app: A, entrances: Vec<Entrance>, drain: Drain, unread: Unread) -> Self {
+        Self { app: Arc::new(app), entrances, drain, unread: Arc::new(unread) }
     }
 }
 
@@ -88,7 +90,8 @@ impl<A> Door<A> {
 impl<A: ServerApp + Send + Sync + 'static> Service for Door<A> {
     async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
         let open = |entrance: Entrance| {
-            current_handle().spawn(entrance.open(Arc::clone(&self.app), self.drain.watch()))
+            let (app, unread) = (Arc::clone(&self.app), Arc::clone(&self.unread));
+            current_handle().spawn(entrance.open(app, unread, self.drain.watch()))
         };
         let loops: Vec<_> = self.entrances.drain(..).map(open).collect();
         for open in loops {
@@ -109,12 +112,16 @@ struct Hall<A> {
     tls: Option<Arc<Tls>>,
     manner: Arc<Manner>,
     porter: Arc<Porter>,
+    unread: Arc<Unread>,
     stop: ShutdownWatch,
 }
 
 impl Entrance {
     /// Accepts until the server stops. The socket is closed then, whoever is still inside.
-    async fn open<A: ServerApp + Send + Sync + 'static>(self, app: Arc<A>, stop: ShutdownWatch) {
+    async fn open<A>(self, app: Arc<A>, unread: Arc<Unread>, stop: ShutdownWatch)
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
         let Self { listener, tls, manner, porter } = self;
         let address = listener.address();
         let socket = match TcpListener::from_std(listener.into_socket()) {
@@ -122,7 +129,7 @@ impl Entrance {
             Err(error) => return warn!("no client can connect to `{address}`: {error}"),
         };
         let mut stopped = stop.clone();
-        let hall = Arc::new(Hall { app, tls, manner, porter, stop });
+        let hall = Arc::new(Hall { app, tls, manner, porter, unread, stop });
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -148,13 +155,17 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         let Some(place) = self.porter.admit(peer) else { return };
         let id = socket.as_raw_fd();
         let Ok(socket) = own(socket) else { return };
-        let welcomed = match self.welcome(Socket::Tcp(socket), id, peer, place).await {
+        let pulse = Arc::new(Pulse::default());
+        let welcomed = match self.welcome(Socket::Tcp(socket), id, peer, place, &pulse).await {
             Ok(stream) => stream,
             Err(error) => return debug!("a connection ended before its first request: {error}"),
         };
         let mut next = Some(welcomed);
         while let Some(stream) = next {
             next = self.app.process_new(stream, &self.stop).await;
+        }
+        if let Some(status) = pulse.unread() {
+            self.unread.record(peer, status);
         }
     }
 
@@ -165,8 +176,9 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         id: UniqueIDType,
         peer: PeerAddr,
         place: Place,
+        pulse: &Arc<Pulse>,
     ) -> io::Result<Stream> {
-        let (pulse, deadlines) = (Arc::new(Pulse::default()), self.porter.deadlines);
+        let (pulse, deadlines) = (Arc::clone(pulse), self.porter.deadlines);
         let manner = Arc::clone(&self.manner);
         let mut transport = Transport::new(socket, Arc::clone(&pulse), deadlines);
         Ok(match &self.tls {
