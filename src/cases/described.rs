@@ -35,6 +35,8 @@ pub struct Described {
     pub tls: Option<TlsSession>,
     /// Headers by name.
     pub headers: BTreeMap<String, String>,
+    /// The fingerprint of its header lines, instead of that of `headers` in alphabetical order.
+    pub order: Option<String>,
     /// Declared body bytes.
     pub size: Option<u64>,
     /// The client's address; it is truncated before anything else happens.
@@ -138,7 +140,7 @@ impl Described {
         let place = self.place(snapshot, &prefix)?;
         let client = Client::new(prefix, Pseudonym::parse("0000000000000000").ok_or("no pseudonym")?);
         let parts = self.parts()?;
-        let head = RequestHead::read(&parts, self.scheme()?);
+        let head = RequestHead::read(&parts, self.scheme()?).with_order(self.order.as_deref());
         let (wall, secrets) = (self.wall()?, &setting.secrets);
         let readings = Given { described: self, snapshot, prefix: &prefix, place };
         let (head, client, tls) = (&head, &client, self.tls.as_ref());
@@ -161,6 +163,7 @@ impl Described {
             version: self.version.or_else(|| defaults.version.clone()),
             tls: self.tls.or_else(|| defaults.tls.clone()),
             headers,
+            order: self.order.or_else(|| defaults.order.clone()),
             size: self.size.or(defaults.size),
             ip: self.ip.or(defaults.ip),
             country: self.country.or_else(|| defaults.country.clone()),

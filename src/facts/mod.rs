@@ -9,6 +9,7 @@ pub mod continent;
 pub mod forwarded;
 pub mod json;
 pub mod media;
+pub mod order;
 pub mod place;
 pub mod problem;
 pub mod request;

@@ -31,6 +31,18 @@ pub struct RequestHead<'a> {
     version: Version,
     target_len: usize,
     headers: &'a HeaderMap,
+    lines: Lines<'a>,
+}
+
+/// What is known about the header lines besides the parsed ones.
+#[derive(Clone, Copy, Debug)]
+enum Lines<'a> {
+    /// Nothing.
+    Parsed,
+    /// The whole head as it came.
+    Raw(&'a [u8]),
+    /// Only what somebody says that their fingerprint is.
+    Described(&'a str),
 }
 
 impl Scheme {
@@ -55,6 +67,35 @@ impl<'a> RequestHead<'a> {
             version: parts.version,
             target_len: parts.uri.path_and_query().map_or(0, |target| target.as_str().len()),
             headers: &parts.headers,
+            lines: Lines::Parsed,
+        }
+    }
+
+    /// The same head, of which it is known how it came, for HTTP/1.
+    #[must_use]
+    pub fn from_wire(self, raw: Option<&'a [u8]>) -> Self {
+        Self { lines: raw.map_or(self.lines, Lines::Raw), ..self }
+    }
+
+    /// The same head, of which somebody says what the fingerprint of its header lines is.
+    #[must_use]
+    pub fn with_order(self, order: Option<&'a str>) -> Self {
+        Self { lines: order.map_or(self.lines, Lines::Described), ..self }
+    }
+
+    /// The head as it came, if that is known.
+    pub fn raw(&self) -> Option<&'a [u8]> {
+        match self.lines {
+            Lines::Raw(raw) => Some(raw),
+            Lines::Parsed | Lines::Described(_) => None,
+        }
+    }
+
+    /// What somebody says that the fingerprint of the header lines is.
+    pub fn described_order(&self) -> Option<&'a str> {
+        match self.lines {
+            Lines::Described(order) => Some(order),
+            Lines::Parsed | Lines::Raw(_) => None,
         }
     }
 

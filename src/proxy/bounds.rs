@@ -49,14 +49,6 @@ pub struct BodyBounds {
     pub types: Vec<MediaRange>,
 }
 
-/// What is looked at besides the parsed head.
-pub(super) struct Arrival<'a> {
-    /// The bytes of the head, as they came, for HTTP/1.
-    pub(super) raw: Option<&'a [u8]>,
-    /// Whether there is a body.
-    pub(super) has_body: bool,
-}
-
 impl Bounds {
     /// What bodies of a route may be like.
     pub(super) fn body(&self, route: Option<&Route>) -> &Arc<BodyBounds> {
@@ -67,17 +59,17 @@ impl Bounds {
     pub(super) fn fault(
         &self,
         head: &RequestHead<'_>,
-        arrival: &Arrival<'_>,
+        has_body: bool,
         route: Option<&Route>,
     ) -> Option<Unserved> {
-        if let Some(fault) = WireFault::of(head.headers(), arrival.raw) {
+        if let Some(fault) = WireFault::of(head.headers(), head.raw()) {
             return Some(Unserved::Wire(fault));
         }
         if head.host().is_empty() && head.version() == "1.1" {
             return Some(Unserved::NoHost);
         }
         let fault = self.head.fault(head);
-        fault.or_else(|| arrival.has_body.then(|| self.body(route).fault(head)).flatten())
+        fault.or_else(|| has_body.then(|| self.body(route).fault(head)).flatten())
     }
 }
 
@@ -126,7 +118,7 @@ mod tests {
         }
         let parts = request.body(()).unwrap().into_parts().0;
         let head = RequestHead::read(&parts, Scheme::Http);
-        bounds().fault(&head, &Arrival { raw: None, has_body }, None)
+        bounds().fault(&head, has_body, None)
     }
 
     #[test]

@@ -50,7 +50,7 @@ use crate::reload::Live;
 use crate::routes::{Route, Routes};
 use crate::scoreboard::Scoreboard;
 use crate::signals::Response;
-use bounds::{Arrival, Bounds};
+use bounds::Bounds;
 use door::Connection;
 use drain::Drain;
 use enforce::Sentence;
@@ -126,7 +126,7 @@ impl ProxyHttp for Gate {
         let has_body = !session.is_body_empty();
         let raw = session.as_http1().map(|session| session.get_headers_raw_bytes());
 
-        let head = RequestHead::read(session.req_header(), scheme_of(session));
+        let head = RequestHead::read(session.req_header(), scheme_of(session)).from_wire(raw.as_deref());
         let caller = self.identity.identify(session, &head);
         let route = self.routes.find(head.host(), head.path());
         let enquiry = Enquiry {
@@ -145,7 +145,7 @@ impl ProxyHttp for Gate {
 
         let seen = Seen::of(&located, &context);
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
-        let unfit = self.bounds.fault(&head, &Arrival { raw: raw.as_deref(), has_body }, route);
+        let unfit = self.bounds.fault(&head, has_body, route);
         let intake = has_body.then(|| self.intake(route, raw.is_some(), now.tick));
         let mut judged = judged.measured(unfit, intake).decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, self).await;

@@ -5,6 +5,7 @@
 //! policy declares by naming them which signals it [`Needs`]; those, and only those, are read once per request
 //! into a [`RequestContext`], which is all that a judgement depends on, and what the record keeps.
 
+mod agent;
 mod client;
 pub mod context;
 mod count;
@@ -184,9 +185,10 @@ impl Signal {
 impl Vocabulary {
     /// The signals of this version.
     pub fn standard() -> Self {
-        let families: [&[Signal]; 8] = [
+        let families: [&[Signal]; 9] = [
             request::SIGNALS,
             client::SIGNALS,
+            agent::SIGNALS,
             geo::SIGNALS,
             route::SIGNALS,
             tls::SIGNALS,
