@@ -1,6 +1,8 @@
 //! What is too large, too long, too slow or of the wrong type is refused, recorded and counted, and what shows before
 //! anything was sent on does not reach an origin.
 
+mod http2;
+
 use crate::net::origin::{Answer, Origin};
 use crate::net::{Body, Client, Request, Response};
 use crate::support::{Running, Setup, eventually, from, json};
