@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Host, Origin, Route};
 use crate::facts::client::Keyring;
 use crate::proxy::Gate;
-use crate::proxy::bounds::{self, BodyBounds, HeadBounds};
+use crate::proxy::bounds::{self, BodyBounds, HeadBounds, Inspection};
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Manner, Porter};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
@@ -79,6 +79,7 @@ pub(super) fn secret_names(config: &Config) -> Names {
         headers: set(&config.privacy.secret_headers),
         parameters: set(&config.privacy.secret_params),
         plain_cookies: set(&config.privacy.plain_cookies),
+        plain_pointers: set(&config.privacy.plain_pointers),
         credentials: config.client.token.clone(),
     }
 }
@@ -122,10 +123,13 @@ pub(super) fn bounds(config: &Config) -> bounds::Bounds {
         bytes: bytes(request.max_header_bytes),
     };
     let (max, rate, grace) = (request.max_body, request.min_body_rate, request.body_grace);
-    let body = BodyBounds { max, rate, grace, types: Vec::new() };
+    let body = BodyBounds { max, rate, grace, types: Vec::new(), inspect: None };
     let routes = config.routes.iter().map(|route| {
         let (max, rate) = (route.max_body.unwrap_or(max), route.min_body_rate.unwrap_or(rate));
-        Arc::new(BodyBounds { max, rate, grace, types: route.content_types.clone().unwrap_or_default() })
+        let types = route.content_types.clone().unwrap_or_default();
+        let inspect =
+            route.inspect_json.as_ref().map(|it| Inspection { bytes: it.max_bytes, shape: it.shape });
+        Arc::new(BodyBounds { max, rate, grace, types, inspect })
     });
     let routes = routes.collect();
     bounds::Bounds { head, body: Arc::new(body), routes }

@@ -54,6 +54,9 @@ struct Description {
     /// The fingerprint of the header lines, as `req.agent.order` reads.
     #[arg(long, value_name = "HASH", conflicts_with = "id")]
     order: Option<String>,
+    /// The body, as JSON, for a route that reads bodies.
+    #[arg(long, value_name = "JSON", conflicts_with = "id")]
+    body: Option<String>,
     /// The declared bytes of the body.
     #[arg(long, value_name = "BYTES", conflicts_with = "id")]
     size: Option<u64>,
@@ -177,6 +180,7 @@ impl Description {
             scheme: self.scheme.clone(),
             headers: self.headers.iter().cloned().collect(),
             order: self.order.clone(),
+            body: self.body.clone(),
             size: self.size,
             ip: self.ip,
             country: self.country.clone(),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::inspection::{InspectJson, Inspection};
 use super::kinds::{ListOf, Size, Text};
 use super::reader::{Fallback, Key, Kind, Layout, Section, Value, Word};
 use super::request;
@@ -30,6 +31,8 @@ pub struct Route {
     pub min_body_rate: Option<u64>,
     /// The media types of bodies that are accepted; `None`: all.
     pub content_types: Option<Vec<MediaRange>>,
+    /// What is read of bodies before a request is judged; `None`: nothing.
+    pub inspect_json: Option<Inspection>,
 }
 
 /// The hosts a route is for, in lower case, without port.
@@ -52,7 +55,7 @@ pub(super) const LAYOUT: Layout = Layout {
     table: "route",
     heading: "[[route]]",
     doc: "Which requests go to which upstream. The most specific host wins, then the longest path.",
-    keys: &[&HOST, &PATH, &UPSTREAM, &NAME, &MAX_BODY, &MIN_BODY_RATE, &CONTENT_TYPES],
+    keys: &[&HOST, &PATH, &UPSTREAM, &NAME, &MAX_BODY, &MIN_BODY_RATE, &CONTENT_TYPES, &INSPECT_JSON],
     reserved: &[],
 };
 
@@ -105,6 +108,14 @@ const CONTENT_TYPES: Key<ListOf<MediaType>> = Key {
     doc: "The media types of bodies that are accepted; others, and none, are answered with 415. All if absent.",
 };
 
+const INSPECT_JSON: Key<InspectJson> = Key {
+    name: "inspect_json",
+    kind: InspectJson,
+    fallback: Fallback::Absent,
+    doc: "Bodies are read as JSON before a request is judged, for `req.body`, within these bounds, at most 64 KiB; they \
+          are streamed if absent.",
+};
+
 /// Reads every `[[route]]`; `upstreams` are the names of all upstreams.
 pub(super) fn read(
     sections: &[Section<'_>],
@@ -127,12 +138,13 @@ fn read_one(section: &Section<'_>, upstreams: Option<&[Word<'_>]>) -> Option<Rou
     let (upstream, name) = (section.read(&UPSTREAM), section.optional(&NAME));
     let known = upstream.as_ref().is_none_or(|upstream| is_known(section, upstream, upstreams));
     let (max_body, min_body_rate) = (section.optional(&MAX_BODY), section.optional(&MIN_BODY_RATE));
-    let content_types = section.optional(&CONTENT_TYPES);
+    let (content_types, inspect_json) = (section.optional(&CONTENT_TYPES), section.optional(&INSPECT_JSON));
     let (host, path) = (host?, path?);
     let name = name?.unwrap_or_else(|| derived_name(&host, &path));
     let upstream = upstream.filter(|_| known)?;
     let (max_body, min_body_rate, content_types) = (max_body?, min_body_rate?, content_types?);
-    Some(Route { name, host, path, upstream, max_body, min_body_rate, content_types })
+    let inspect_json = inspect_json?;
+    Some(Route { name, host, path, upstream, max_body, min_body_rate, content_types, inspect_json })
 }
 
 /// Whether there is such an upstream, or it cannot be said; reports it if not.

@@ -4,6 +4,7 @@
 //! once, at the edge, and carries its invariant from there on. Full addresses live in [`client`] alone.
 
 pub mod address_headers;
+pub mod body;
 pub mod client;
 pub mod continent;
 pub mod forwarded;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::unserved::Unserved;
+use crate::facts::body::Shape;
 use crate::facts::media::MediaRange;
 use crate::facts::request::RequestHead;
 use crate::facts::wire::WireFault;
@@ -47,12 +48,28 @@ pub struct BodyBounds {
     pub grace: Duration,
     /// The media types that are accepted; none: all.
     pub types: Vec<MediaRange>,
+    /// What is read before the request is judged, if anything.
+    pub inspect: Option<Inspection>,
+}
+
+/// A body that is read as JSON before the request is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Inspection {
+    /// The most bytes; no more than 64 KiB.
+    pub bytes: u64,
+    /// What it may hold.
+    pub shape: Shape,
 }
 
 impl Bounds {
     /// What bodies of a route may be like.
     pub(super) fn body(&self, route: Option<&Route>) -> &Arc<BodyBounds> {
         route.and_then(|route| self.routes.get(route.number())).unwrap_or(&self.body)
+    }
+
+    /// Whether any body is read before its request is judged.
+    pub(super) fn inspects(&self) -> bool {
+        self.routes.iter().any(|route| route.inspect.is_some())
     }
 
     /// What is wrong with a request as far as its head shows it.
@@ -88,7 +105,8 @@ impl HeadBounds {
 
 impl BodyBounds {
     fn fault(&self, head: &RequestHead<'_>) -> Option<Unserved> {
-        if head.size().is_some_and(|size| size > self.max) {
+        let max = self.inspect.map_or(self.max, |inspect| inspect.bytes.min(self.max));
+        if head.size().is_some_and(|size| size > max) {
             return Some(Unserved::LargeBody);
         }
         let content_type = || head.header(http::header::CONTENT_TYPE);
@@ -106,7 +124,13 @@ mod tests {
         let json = vec![MediaRange::parse("application/json").unwrap()];
         Bounds {
             head: HeadBounds { target: 20, headers: 3, value: 16, bytes: 50 },
-            body: Arc::new(BodyBounds { max: 100, rate: 0, grace: Duration::ZERO, types: json }),
+            body: Arc::new(BodyBounds {
+                max: 100,
+                rate: 0,
+                grace: Duration::ZERO,
+                types: json,
+                inspect: None,
+            }),
             routes: Vec::new(),
         }
     }

@@ -108,7 +108,8 @@ mod tests {
     }
 
     fn intake(max: u64, rate: u64, reads: Reads) -> Intake {
-        let bounds = BodyBounds { max, rate, grace: Duration::from_secs(5), types: Vec::new() };
+        let bounds =
+            BodyBounds { max, rate, grace: Duration::from_secs(5), types: Vec::new(), inspect: None };
         Intake::new(Arc::new(bounds), reads, Duration::from_secs(60), at(0))
     }
 

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod forward;
 pub mod http2;
 pub mod identity;
+mod inspect;
 mod intake;
 pub mod origin;
 pub mod pool;
@@ -122,11 +123,13 @@ impl ProxyHttp for Gate {
             enforce::redirect(session, port).await?;
             return Ok(true);
         }
-        let (now, snapshot) = (self.clock.now(), self.live.pin());
         let has_body = !session.is_body_empty();
         let raw = session.as_http1().map(|session| session.get_headers_raw_bytes());
+        let inspected = self.inspect(session, raw.as_deref()).await;
+        let (now, snapshot) = (self.clock.now(), self.live.pin());
 
         let head = RequestHead::read(session.req_header(), scheme_of(session)).from_wire(raw.as_deref());
+        let head = head.with_body(inspected.body.as_ref());
         let caller = self.identity.identify(session, &head);
         let route = self.routes.find(head.host(), head.path());
         let enquiry = Enquiry {
@@ -145,7 +148,7 @@ impl ProxyHttp for Gate {
 
         let seen = Seen::of(&located, &context);
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
-        let unfit = self.bounds.fault(&head, has_body, route);
+        let unfit = self.bounds.fault(&head, has_body, route).or(inspected.fault);
         let intake = has_body.then(|| self.intake(route, raw.is_some(), now.tick));
         let mut judged = judged.measured(unfit, intake).decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, self).await;

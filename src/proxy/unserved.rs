@@ -30,6 +30,10 @@ pub enum Unserved {
     SlowBody,
     /// Its body breaks the rules of its framing.
     BrokenBody,
+    /// Its body is no JSON, where that is asked for.
+    NoJson,
+    /// Its body is deeper, or has more values, than it may.
+    BeyondShape,
 }
 
 /// The rule set name of what the gate itself says, rather than a script or the configuration.
@@ -40,10 +44,12 @@ impl Unserved {
     pub const fn status(self) -> RefusalStatus {
         match self {
             Self::NoRoute => RefusalStatus::NotFound,
-            Self::Unread | Self::NoHost | Self::Wire(_) | Self::BrokenBody => RefusalStatus::BadRequest,
+            Self::Unread | Self::NoHost | Self::Wire(_) | Self::BrokenBody | Self::NoJson => {
+                RefusalStatus::BadRequest
+            }
             Self::LongTarget => RefusalStatus::UriTooLong,
             Self::LargeHeaders => RefusalStatus::HeadersTooLarge,
-            Self::LargeBody => RefusalStatus::ContentTooLarge,
+            Self::LargeBody | Self::BeyondShape => RefusalStatus::ContentTooLarge,
             Self::MediaType => RefusalStatus::UnsupportedMediaType,
             Self::SlowBody => RefusalStatus::RequestTimeout,
         }
@@ -62,6 +68,8 @@ impl Unserved {
             Self::MediaType => "media_type",
             Self::SlowBody => "slow_body",
             Self::BrokenBody => "broken_body",
+            Self::NoJson => "no_json",
+            Self::BeyondShape => "beyond_shape",
         }
     }
 
@@ -81,6 +89,7 @@ impl Unserved {
             Self::LargeBody => "request.too_large",
             Self::MediaType => "request.media_type",
             Self::SlowBody => "request.slow_body",
+            Self::NoJson | Self::BeyondShape => "request.json",
         };
         let (rule, reason) = (GATE.into(), reason.into());
         Some(Reason { rule, reason, points: 0, verb: Some("block"), observed: false })
@@ -95,7 +104,9 @@ impl Unserved {
             | Self::LargeHeaders
             | Self::LargeBody
             | Self::MediaType
-            | Self::SlowBody => false,
+            | Self::SlowBody
+            | Self::NoJson
+            | Self::BeyondShape => false,
         }
     }
 
@@ -110,7 +121,9 @@ impl Unserved {
             | Self::LongTarget
             | Self::LargeHeaders
             | Self::SlowBody
-            | Self::BrokenBody => false,
+            | Self::BrokenBody
+            | Self::NoJson
+            | Self::BeyondShape => false,
         }
     }
 }

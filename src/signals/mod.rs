@@ -6,6 +6,7 @@
 //! into a [`RequestContext`], which is all that a judgement depends on, and what the record keeps.
 
 mod agent;
+mod body;
 mod client;
 pub mod context;
 mod count;
@@ -107,6 +108,8 @@ pub enum Argument {
     List,
     /// A counter that the configuration declares.
     Counter,
+    /// A value of a body, by JSON pointer.
+    Pointer,
 }
 
 /// How a signal is read: from the facts and what its argument names.
@@ -185,8 +188,9 @@ impl Signal {
 impl Vocabulary {
     /// The signals of this version.
     pub fn standard() -> Self {
-        let families: [&[Signal]; 9] = [
+        let families: [&[Signal]; 10] = [
             request::SIGNALS,
+            body::SIGNALS,
             client::SIGNALS,
             agent::SIGNALS,
             geo::SIGNALS,

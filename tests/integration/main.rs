@@ -24,6 +24,7 @@ mod failures;
 mod http2;
 mod identity;
 mod inflight;
+mod inspection;
 mod order;
 mod policy;
 mod proxying;
