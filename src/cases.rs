@@ -44,6 +44,8 @@ pub struct Expect {
     pub reasons: Option<Vec<String>>,
     /// Exactly these tags.
     pub tags: Option<BTreeMap<String, String>>,
+    /// The upstream that scripts send it to; `""`: they leave it to its route.
+    pub upstream: Option<String>,
     /// Exactly these are counted, in any order: `counter`, or `counter: item` of distinct ones.
     pub counts: Option<Vec<String>>,
 }
@@ -179,6 +181,8 @@ impl Expect {
         let wanted = self.tags.clone().map(|wanted| tags(&mut wanted.into_iter()));
         let given = decision.tags().iter().map(|(name, value)| (name.to_string(), value.to_string()));
         compare("tags", wanted, tags(&mut given.into_iter()));
+        let upstream = decision.upstream().map(ToString::to_string).unwrap_or_default();
+        compare("upstream", self.upstream.clone(), upstream);
         let observed_counts = observed.said(Mode::Enforce).filter_map(|(_, say)| Count::of(say));
         let named = |count: Count| match &self.counts {
             // Whoever expects a counter alone does not care which item.

@@ -35,6 +35,9 @@ pub struct Explanation {
     /// The limits of requests in flight that must have a place for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub concurrency: Vec<PlaceSay>,
+    /// The upstream that it is sent to instead of its route's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Text>,
     /// Every reason that counted or was observed.
     pub reasons: Vec<Reason>,
     /// What the origin is told.
@@ -113,6 +116,7 @@ impl Explanation {
             action: decision.action(),
             limits: decision.demands().iter().map(limit).collect(),
             concurrency: claims(snapshot, decision).unwrap_or_default().iter().map(place).collect(),
+            upstream: decision.upstream().cloned(),
             reasons: decision.reasons().to_vec(),
             tags: decision.tags().iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             counts: decision.counts().iter().map(ToString::to_string).collect(),
@@ -189,6 +193,7 @@ impl<'a> Changes<'a> {
             Say::Allow { .. }
             | Say::Throttle { .. }
             | Say::Concurrency { .. }
+            | Say::Route { .. }
             | Say::Block { .. }
             | Say::Tag { .. }
             | Say::Count { .. } => 0,
@@ -229,6 +234,7 @@ impl<'a> Changes<'a> {
                 Say::Add { .. }
                 | Say::Throttle { .. }
                 | Say::Concurrency { .. }
+                | Say::Route { .. }
                 | Say::Block { .. }
                 | Say::Tag { .. }
                 | Say::Count { .. } => "",
@@ -279,14 +285,15 @@ fn reason_of(say: &Say) -> Option<&Text> {
         | Say::Allow { reason }
         | Say::Throttle { reason, .. }
         | Say::Block { reason }
-        | Say::Concurrency { limit: reason } => Some(reason),
+        | Say::Concurrency { limit: reason }
+        | Say::Route { upstream: reason } => Some(reason),
         Say::Tag { .. } | Say::Count { .. } => None,
     }
 }
 
 /// What makes two decisions the same to a client.
-fn wanted(decision: &Decision) -> (Level, Action, &[Demand], &[Text]) {
-    (decision.level(), decision.action(), decision.demands(), decision.caps())
+fn wanted(decision: &Decision) -> (Level, Action, &[Demand], &[Text], Option<&Text>) {
+    (decision.level(), decision.action(), decision.demands(), decision.caps(), decision.upstream())
 }
 
 /// `score 45, level medium: throttle, 5/s per client and 3/s per country`.
@@ -295,7 +302,8 @@ fn verdict(decision: &Decision) -> String {
     let limits = decision.demands().iter();
     let limits = limits.map(|demand| format!("{}/s per {}", demand.rate.per_second(), demand.per.as_str()));
     let places = decision.caps().iter().map(|name| format!("a place under `{name}`"));
-    let limits = limits.chain(places).collect::<Vec<_>>().join(" and ");
+    let sent = decision.upstream().map(|name| format!("sent to `{name}`"));
+    let limits = limits.chain(places).chain(sent).collect::<Vec<_>>().join(" and ");
     let comma = if limits.is_empty() { "" } else { ", " };
     format!("score {score}, level {level}: {action}{comma}{limits}")
 }

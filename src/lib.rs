@@ -39,8 +39,8 @@
 //! | 4 brain | [`snapshot`] [`pipeline`] [`cases`] [`explain`] | |
 //! | 3 judgement | [`decision`] [`rules`] (sole owner of the scripting engine) | rhai |
 //! | 2 vocabulary | [`signals`] (what scripts read) [`actions`] (what scripts say) | rhai's string type |
-//! | 1 knowledge | [`geoip`] [`ip_list`] [`traffic`] [`routes`] | maxminddb, prefix-trie, pingora-limits |
-//! | 0 facts | [`facts`] | http, ipnet, serde, blake3 |
+//! | 1 knowledge | [`geoip`] [`ip_list`] [`fingerprints`] [`traffic`] [`routes`] | maxminddb, prefix-trie, pingora-limits |
+//! | 0 facts | [`facts`] | http, ipnet, serde, blake3, ring, ppp |
 //!
 //! # Where do I add ...
 //!
@@ -71,6 +71,7 @@
 pub mod facts;
 
 // Floor 1, knowledge: what is known about addresses, hosts and the past.
+pub mod fingerprints;
 pub mod geoip;
 pub mod ip_list;
 pub mod routes;

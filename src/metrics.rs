@@ -8,6 +8,7 @@ mod connections;
 mod delays;
 mod limits;
 mod surges;
+mod upstreams;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -45,7 +46,7 @@ pub struct Metrics {
     last_reload: Gauge,
     judge: Histogram,
     request: Histogram,
-    upstream_errors: IntCounterVec,
+    upstreams: upstreams::Upstreams,
     dropped: IntCounter,
     delays: delays::Delays,
     limits: limits::Limits,
@@ -102,7 +103,7 @@ impl Metrics {
                 "Time from parsed head to end.",
                 &REQUEST_SECONDS,
             )?,
-            upstream_errors: vec("riskgate_upstream_errors_total", "Failures of upstreams.", &["upstream"])?,
+            upstreams: upstreams::Upstreams::new()?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
             delays: delays::Delays::new()?,
             limits: limits::Limits::new()?,
@@ -237,7 +238,17 @@ impl Metrics {
 
     /// Counts a failure of an upstream.
     pub fn upstream_failed(&self, upstream: &str) {
-        self.upstream_errors.with_label_values(&[upstream]).inc();
+        self.upstreams.failed(upstream);
+    }
+
+    /// Counts a request that was tried again.
+    pub fn upstream_retried(&self, upstream: &str) {
+        self.upstreams.retried(upstream);
+    }
+
+    /// Shows which servers are asked, and no others: the upstream's name, the server's, and whether it is.
+    pub fn upstream_health<'a>(&self, servers: impl Iterator<Item = (&'a str, &'a str, bool)>) {
+        self.upstreams.health(servers);
     }
 
     /// Counts a reload: `published`, `unchanged` or `refused`.
@@ -259,7 +270,7 @@ impl Metrics {
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector>> {
-        let own: [Box<dyn Collector>; 11] = [
+        let own: [Box<dyn Collector>; 10] = [
             Box::new(self.decisions.clone()),
             Box::new(self.throttled.clone()),
             Box::new(self.reasons.clone()),
@@ -269,11 +280,11 @@ impl Metrics {
             Box::new(self.last_reload.clone()),
             Box::new(self.judge.clone()),
             Box::new(self.request.clone()),
-            Box::new(self.upstream_errors.clone()),
             Box::new(self.dropped.clone()),
         ];
         let own = own.into_iter().chain(self.limits.collectors());
         let own = own.chain(self.delays.collectors()).chain(self.surges.collectors());
+        let own = own.chain(self.upstreams.collectors());
         own.chain([Box::new(self.expiry.clone()) as Box<dyn Collector>]).collect()
     }
 }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::decision::{Count, Decision, Demand, Evaluation};
 use crate::facts::client::{Client, ClientIp};
+use crate::facts::ja4::Ja4;
 use crate::facts::place::Place;
 use crate::facts::request::RequestHead;
 use crate::facts::time::Now;
@@ -214,6 +215,10 @@ impl Readings for Located<'_> {
         })
     }
 
+    fn class(&self, ja4: &Ja4) -> &str {
+        self.snapshot.fingerprints().class(ja4)
+    }
+
     fn listed(&self, list: &str) -> bool {
         self.snapshot.listed(self.enquiry.ip, list)
     }
@@ -241,6 +246,10 @@ impl Readings for Nothing {
 
     fn count(&self, _: &str) -> i64 {
         0
+    }
+
+    fn class(&self, _: &Ja4) -> &str {
+        ""
     }
 
     fn listed(&self, _: &str) -> bool {

@@ -22,6 +22,8 @@ pub struct RouteSpec<'a> {
     pub path: &'a str,
     /// Which upstream, as an index into the caller's list.
     pub upstream: usize,
+    /// What statistics call it; the caller's own.
+    pub number: usize,
 }
 
 /// Every route, ready to be searched.
@@ -40,6 +42,7 @@ pub struct Route {
     name: Arc<str>,
     key: RouteKey,
     number: usize,
+    position: usize,
     upstream: usize,
 }
 
@@ -114,7 +117,8 @@ impl Routes {
             return Err(RouteError::Duplicate(other.route.name.to_string()));
         }
         let (name, key) = (spec.name.into(), RouteKey::named(spec.name));
-        let route = Route { name, key, number: self.len, upstream: spec.upstream };
+        let (number, position, upstream) = (spec.number, self.len, spec.upstream);
+        let route = Route { name, key, number, position, upstream };
         paths.0.push(Entry { prefix: prefix.into(), parent: None, route });
         Ok(())
     }
@@ -131,9 +135,14 @@ impl Route {
         self.key
     }
 
-    /// Its place among the routes in the order in which they were given, from 0.
+    /// What statistics call it.
     pub fn number(&self) -> usize {
         self.number
+    }
+
+    /// Its place in the order in which the routes were given, from 0.
+    pub fn position(&self) -> usize {
+        self.position
     }
 
     /// Which upstream, as an index into the list that the routes were built from.
@@ -234,6 +243,7 @@ mod tests {
             host,
             path,
             upstream,
+            number: upstream,
         }))
     }
 

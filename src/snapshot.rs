@@ -4,6 +4,7 @@
 //! A request pins one snapshot from its first filter to its last, so no judgement mixes two generations. What
 //! is counted is not in it: counts outlive reloads, and a snapshot only holds on to them.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::decision::Rulebook;
 use crate::facts::client::{ClientIp, Prefix};
 use crate::facts::place::{CountryCode, Place};
+use crate::fingerprints::Fingerprints;
 use crate::geoip::Geo;
 use crate::ip_list::IpList;
 use crate::rules::Policy;
@@ -43,6 +45,8 @@ pub struct Contents {
     pub geo: Geo,
     /// The lists, in order of their names.
     pub lists: Vec<NamedList>,
+    /// What clients with a certain fingerprint are called.
+    pub fingerprints: Arc<Fingerprints>,
     /// How scripts are weighed.
     pub rulebook: Rulebook,
     /// Points by country; what is not here weighs nothing.
@@ -55,6 +59,8 @@ pub struct Contents {
     pub counters: Vec<Arc<Counter>>,
     /// Every declared limit of requests in flight.
     pub caps: Vec<(Arc<Cap>, Most)>,
+    /// What the edge keeps with this generation and nobody here knows: the upstreams, and what leads to them.
+    pub attachment: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Contents {
@@ -64,12 +70,14 @@ impl Contents {
             policy,
             geo: Geo::default(),
             lists: Vec::new(),
+            fingerprints: Arc::default(),
             rulebook: Rulebook::default(),
             weights: HashMap::new(),
             limits: HashMap::default(),
             delays: HashMap::default(),
             counters: Vec::new(),
             caps: Vec::new(),
+            attachment: None,
         }
     }
 }
@@ -112,6 +120,11 @@ impl Snapshot {
         &self.contents.policy
     }
 
+    /// What the edge keeps with this generation.
+    pub fn attachment(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.contents.attachment.as_ref()
+    }
+
     /// How scripts are weighed.
     pub fn rulebook(&self) -> &Rulebook {
         &self.contents.rulebook
@@ -125,6 +138,11 @@ impl Snapshot {
     /// The lists.
     pub fn lists(&self) -> &[NamedList] {
         &self.contents.lists
+    }
+
+    /// What clients with a certain fingerprint are called.
+    pub fn fingerprints(&self) -> &Fingerprints {
+        &self.contents.fingerprints
     }
 
     /// Where a truncated address belongs.

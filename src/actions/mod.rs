@@ -9,6 +9,7 @@ mod allow;
 mod block;
 mod concurrency;
 mod count;
+mod route;
 mod tag;
 mod throttle;
 
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 use crate::signals::Text;
 pub use concurrency::reason_of as concurrency_reason;
+pub use route::reason_of as route_reason;
 pub use throttle::{Per, Rate};
 
 /// One thing that a script said.
@@ -50,6 +52,11 @@ pub enum Say {
     Concurrency {
         /// A limit that `[concurrency]` declares.
         limit: Text,
+    },
+    /// Send the request to another upstream.
+    Route {
+        /// An upstream that `[upstream.NAME]` declares.
+        upstream: Text,
     },
     /// Refuse the request.
     Block {
@@ -105,6 +112,8 @@ pub enum Parameter {
     TagValue,
     /// The name of a declared limit of requests in flight; a literal or constant.
     Cap,
+    /// The name of an upstream; a literal or constant.
+    Upstream,
     /// The name of a declared counter.
     Counter,
     /// What a counter of distinct values tells apart: any string, number or boolean. May be left out.
@@ -136,8 +145,16 @@ pub struct Verb {
 }
 
 /// Every verb.
-pub const VERBS: &[Verb] =
-    &[add::VERB, allow::VERB, throttle::VERB, concurrency::VERB, block::VERB, tag::VERB, count::VERB];
+pub const VERBS: &[Verb] = &[
+    add::VERB,
+    allow::VERB,
+    throttle::VERB,
+    concurrency::VERB,
+    route::VERB,
+    block::VERB,
+    tag::VERB,
+    count::VERB,
+];
 
 /// Longest reason id or tag name in bytes.
 const MAX_NAME: usize = 64;
@@ -158,6 +175,7 @@ impl Say {
             Self::Allow { .. }
             | Self::Throttle { .. }
             | Self::Concurrency { .. }
+            | Self::Route { .. }
             | Self::Block { .. }
             | Self::Tag { .. }
             | Self::Count { .. } => None,
@@ -171,6 +189,7 @@ impl Say {
             Self::Allow { .. } => allow::VERB.name,
             Self::Throttle { .. } => throttle::VERB.name,
             Self::Concurrency { .. } => concurrency::VERB.name,
+            Self::Route { .. } => route::VERB.name,
             Self::Block { .. } => block::VERB.name,
             Self::Tag { .. } => tag::VERB.name,
             Self::Count { .. } => count::VERB.name,
@@ -188,7 +207,9 @@ impl fmt::Display for Say {
             Self::Throttle { reason, per, rate } => {
                 write!(f, "{verb}(\"{reason}\", \"{}\", {})", per.as_str(), rate.per_second())
             }
-            Self::Concurrency { limit } => write!(f, "{verb}(\"{limit}\")"),
+            Self::Concurrency { limit: name } | Self::Route { upstream: name } => {
+                write!(f, "{verb}(\"{name}\")")
+            }
             Self::Tag { name, value } => write!(f, "{verb}(\"{name}\", \"{value}\")"),
             Self::Count { counter, item: None } => write!(f, "{verb}(\"{counter}\")"),
             Self::Count { counter, item: Some(item) } => write!(f, "{verb}(\"{counter}\", \"{item}\")"),
@@ -220,6 +241,7 @@ impl Parameter {
             Self::TagName => "name",
             Self::TagValue => "value",
             Self::Cap => "limit",
+            Self::Upstream => "upstream",
             Self::Counter => "counter",
             Self::Item => "item",
         }
@@ -228,7 +250,7 @@ impl Parameter {
     /// Whether it must be known when the script is loaded.
     pub const fn is_literal(self) -> bool {
         match self {
-            Self::Reason | Self::Per | Self::TagName | Self::Cap => true,
+            Self::Reason | Self::Per | Self::TagName | Self::Cap | Self::Upstream => true,
             Self::Points | Self::Rate | Self::TagValue | Self::Counter | Self::Item => false,
         }
     }
@@ -244,6 +266,7 @@ impl Parameter {
             | Self::TagName
             | Self::TagValue
             | Self::Cap
+            | Self::Upstream
             | Self::Counter => false,
         }
     }
@@ -252,7 +275,7 @@ impl Parameter {
     pub const fn takes(self, kind: crate::signals::Kind) -> bool {
         use crate::signals::Kind;
         match self {
-            Self::Reason | Self::Per | Self::TagName | Self::Cap | Self::Counter => {
+            Self::Reason | Self::Per | Self::TagName | Self::Cap | Self::Upstream | Self::Counter => {
                 matches!(kind, Kind::Text)
             }
             Self::Points | Self::Rate => matches!(kind, Kind::Int | Kind::Float),
@@ -270,6 +293,7 @@ impl Parameter {
             Self::TagName => tag::name(given).map(drop),
             Self::TagValue => tag::value(given).map(drop),
             Self::Cap => concurrency::limit(given).map(drop),
+            Self::Upstream => route::upstream(given).map(drop),
             Self::Counter => counter(given).map(drop),
             Self::Item => count::item(given).map(drop),
         }

@@ -11,6 +11,7 @@ mod policy;
 mod reload;
 mod token;
 pub mod traffic;
+mod upstreams;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ use crate::proxy::drain::Drain;
 use crate::proxy::waiting::WaitingRoom;
 use crate::record::Recorder;
 use crate::reload::{Live, Requests};
-use crate::scoreboard::Scoreboard;
+use crate::scoreboard::{RouteNumbers, Scoreboard};
 use crate::traffic::Traffic;
 pub use token::Token;
 
@@ -52,8 +53,8 @@ pub struct Admin {
     pub traffic: Arc<Traffic>,
     /// Where requests wait that limits delay.
     pub room: Arc<WaitingRoom>,
-    /// The names of the routes, by number.
-    pub routes: Vec<String>,
+    /// The numbers of the routes.
+    pub routes: Arc<RouteNumbers>,
     /// The clocks.
     pub clock: Clock,
     /// How described requests are judged.
@@ -90,6 +91,7 @@ const ENDPOINTS: &[&dyn Endpoint] = &[
     &decisions::One,
     &policy::Policy,
     &traffic::Traffic,
+    &upstreams::Upstreams,
     &explain::Explain,
     &reload::Reload,
 ];

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::delays::delays;
+use super::fingerprints;
+use super::fleet::{self, Fleets, drop_moot};
+use super::limits;
 pub use super::sources::source_paths;
 use super::sources::{ASN, COUNTRY};
 use super::tls::Greetings;
 use crate::cases::{Case, Setting};
 use crate::clock::Clock;
-use crate::config::{
-    Config, Level as LevelSetting, LevelAction as LevelActionSetting, Limit as LimitSetting, List,
-};
-use crate::decision::{Level, LevelAction, Levels, Rulebook};
+use crate::config::{Config, List};
 use crate::facts::problem::{Problem, nearest};
 use crate::geoip::{AsnDb, Geo, GeoDb};
 use crate::ip_list::IpList;
@@ -25,11 +25,9 @@ use crate::proxy::door::tls::Tls;
 use crate::reload::sources::{Digest, SourcePaths, Sources};
 use crate::reload::{Build, Built};
 use crate::rules::{Declared, Policy, Script, Terms};
-use crate::signals::{Text, Vocabulary};
+use crate::signals::Vocabulary;
 use crate::snapshot::{Contents, NamedList, Snapshot, always};
-use crate::traffic::{
-    Cap, CapSpec, CounterSpec, Interval, LimitSpec, Most, Per, Rate, Traffic, TrafficError,
-};
+use crate::traffic::{Cap, CapSpec, CounterSpec, Interval, Most, Traffic, TrafficError};
 
 /// Builds snapshots as the configuration says.
 pub struct Builder {
@@ -45,10 +43,10 @@ pub struct Builder {
     lists: HashMap<String, (Digest, Arc<IpList>)>,
     geo: Option<(Option<Digest>, Option<Digest>, Geo)>,
     greetings: Greetings,
+    /// What requests are served by; `None` if none are.
+    fleets: Option<Fleets>,
+    fingerprints: fingerprints::Kept,
 }
-
-/// The limit that counts whole countries, unless one has a window of its own.
-const COUNTRY_LIMIT: &str = "country";
 
 impl Builder {
     /// A builder that begins with a configuration read from `config_path`.
@@ -60,9 +58,27 @@ impl Builder {
         setting: Setting,
         clock: Clock,
     ) -> Self {
-        let (lists, geo, greetings) = (HashMap::new(), None, Greetings::new(&config));
-        let in_use = config.clone();
-        Self { config, in_use, config_path, vocabulary, traffic, setting, clock, lists, geo, greetings }
+        let (lists, geo, fleets, greetings) = (HashMap::new(), None, None, Greetings::new(&config));
+        let (in_use, fingerprints) = (config.clone(), fingerprints::Kept::default());
+        Self {
+            config,
+            in_use,
+            config_path,
+            vocabulary,
+            traffic,
+            setting,
+            clock,
+            lists,
+            geo,
+            greetings,
+            fleets,
+            fingerprints,
+        }
+    }
+
+    /// Builds snapshots that can serve requests: each with a fleet of its own.
+    pub(super) fn serving(self, fleets: Fleets) -> Self {
+        Self { fleets: Some(fleets), ..self }
     }
 
     /// The policy cases beside the scripts, by file. Problems are misspelt cases.
@@ -83,13 +99,20 @@ impl Builder {
         let mut problems = self.unknown_observe_only(sources);
         let geo = gather(&mut problems, self.geo(sources));
         let lists = gather(&mut problems, self.lists(sources));
+        let fingerprints = gather(&mut problems, self.fingerprints.load(sources));
         let policy = gather(&mut problems, self.policy(sources));
-        let (Some(geo), Some(lists), Some(policy)) = (geo, lists, policy) else { return Err(problems) };
+        let fleet = fleet::build(self.fleets.as_ref(), &self.config, &self.config_path, sources);
+        let fleet = gather(&mut problems, fleet);
+        let (Some(geo), Some(lists), Some(policy), Some(fingerprints)) = (geo, lists, policy, fingerprints)
+        else {
+            return Err(problems);
+        };
         if !problems.is_empty() {
             return Err(problems);
         }
-        let rulebook = self.rulebook();
-        let specs = self.limit_specs(&policy, &rulebook);
+        let rulebook = limits::rulebook(&self.config);
+        let window = self.traffic.settings().window;
+        let specs = limits::specs(&self.config, window, &policy, &rulebook);
         let delays = delays(&self.config, &self.config_path, &specs)?;
         let now = self.clock.now().tick;
         let refuse = |error: TrafficError| vec![Problem::error(&self.config_path, error.to_string())];
@@ -105,7 +128,9 @@ impl Builder {
             policy,
             geo,
             lists,
+            fingerprints,
             rulebook,
+            attachment: fleet.flatten().map(|fleet| fleet as _),
         };
         Ok(Snapshot::new(contents))
     }
@@ -149,6 +174,7 @@ impl Builder {
         let counters: Vec<Declared> =
             counters.map(|(name, counter)| Declared { name: name.clone(), kind: counter.kind }).collect();
         let caps: Vec<String> = self.config.concurrency.keys().cloned().collect();
+        let upstreams: Vec<String> = self.config.upstreams.keys().cloned().collect();
         let known = |name: &&crate::config::Written<String>| {
             scripts.iter().any(|script| crate::rules::name_of(&script.path) == name.value)
         };
@@ -161,6 +187,7 @@ impl Builder {
                 lists: &lists,
                 counters: &counters,
                 caps: &caps,
+                upstreams: &upstreams,
                 observe_only: &observe_only,
                 always: &always(&self.vocabulary, hard),
                 bounds: self.config.policy.bounds,
@@ -214,61 +241,6 @@ impl Builder {
             }
             (country, asn) => Err(country.err().into_iter().chain(asn.err()).collect()),
         }
-    }
-
-    fn rulebook(&self) -> Rulebook {
-        let mut levels = Levels::default();
-        let settings = &self.config.levels;
-        for (level, LevelSetting { from, action }) in [
-            (Level::Medium, &settings.medium),
-            (Level::High, &settings.high),
-            (Level::Critical, &settings.critical),
-        ] {
-            // The configuration was refused if thresholds do not rise.
-            let _ = levels.begin(level, *from, level_action(*action));
-        }
-        let limits = self.config.countries.iter().filter_map(|(code, country)| {
-            let limit = country.limit?;
-            let name: Text = match (limit.window, limit.sharing) {
-                (None, None) => COUNTRY_LIMIT.into(),
-                (Some(_), _) | (_, Some(_)) => format!("{COUNTRY_LIMIT}.{code}").into(),
-            };
-            Some((*code, name, Rate::new(limit.rate).ok()?))
-        });
-        Rulebook { levels, on_error: self.config.policy.on_error, country_limits: limits.collect() }
-    }
-
-    /// Every limit that can be demanded: by scripts, levels and countries.
-    fn limit_specs(&self, policy: &Policy, rulebook: &Rulebook) -> Vec<LimitSpec> {
-        let default = self.traffic.settings().window;
-        let interval = |window: Option<std::time::Duration>| {
-            window.map_or(Ok(default), Interval::new).unwrap_or(default)
-        };
-        let spec = |name: &str, per, limit: Option<LimitSetting>| LimitSpec {
-            name: name.to_owned(),
-            per,
-            window: interval(limit.and_then(|limit| limit.window)),
-            sharing: limit.and_then(|limit| limit.sharing).unwrap_or(self.config.traffic.sharing),
-        };
-        let scripts = policy.rule_sets().iter().flat_map(crate::rules::RuleSet::throttles);
-        let mut specs: Vec<LimitSpec> = scripts.map(|(reason, per)| spec(reason, per, None)).collect();
-        let settings = &self.config.levels;
-        for (level, setting) in [
-            (Level::Medium, &settings.medium),
-            (Level::High, &settings.high),
-            (Level::Critical, &settings.critical),
-        ] {
-            if let LevelActionSetting::Throttle { per, limit } = setting.action {
-                specs.push(spec(level.limit_name(), per, Some(limit)));
-            }
-        }
-        for (code, name, _) in &rulebook.country_limits {
-            let limit = self.config.countries.get(code).and_then(|country| country.limit);
-            specs.push(spec(name, Per::Country, limit));
-        }
-        specs.sort_by(|a, b| (&a.name, a.per).cmp(&(&b.name, b.per)));
-        specs.dedup();
-        specs
     }
 
     fn caps(&self) -> Vec<(Arc<Cap>, Most)> {
@@ -353,25 +325,16 @@ impl Build for Builder {
             }
         };
         self.run_cases(&snapshot, &cases)?;
+        drop_moot(&mut notes, snapshot.policy());
         notes.extend(snapshot.policy().warnings().iter().cloned());
         Ok(Built::Candidate(Box::new(snapshot), notes))
     }
 
-    fn published(&mut self, _: &Snapshot, metrics: &Metrics) {
+    fn published(&mut self, snapshot: &Snapshot, metrics: &Metrics) {
         self.in_use = self.config.clone();
+        self.fleets.iter_mut().for_each(|fleets| fleets.published(snapshot));
         if let Some(ends) = self.greetings.publish() {
             metrics.certificates(&ends);
-        }
-    }
-}
-
-fn level_action(setting: LevelActionSetting) -> LevelAction {
-    match setting {
-        LevelActionSetting::Allow => LevelAction::Allow,
-        LevelActionSetting::Block => LevelAction::Block,
-        // The configuration holds no other rates; should one slip through, refusing is the safe side.
-        LevelActionSetting::Throttle { per, limit } => {
-            Rate::new(limit.rate).map_or(LevelAction::Block, |rate| LevelAction::Throttle { per, rate })
         }
     }
 }

@@ -4,13 +4,19 @@
 //! [`prepare`] adds what only a running gate needs: sockets, services and the log of decisions. Nothing is decided
 //! here: it only says which part is given to which.
 
+mod bounds;
 pub mod build;
 mod delays;
+mod fingerprints;
+mod fleet;
 mod keeper;
+mod limits;
 pub mod parts;
 mod services;
 mod sources;
 mod tls;
+mod trust;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -33,24 +39,24 @@ use crate::proxy::door::{Door, Entrance};
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::http2;
 use crate::proxy::origin::EchoOrigin;
-use crate::proxy::pool::Pool;
 use crate::proxy::relay::Relay;
 use crate::proxy::server::{Bound, Listener, Scheduling, Settings as ServerSettings};
-use crate::proxy::upstream::Upstream;
+use crate::proxy::upstream::Ids;
 use crate::proxy::waiting::WaitingRoom;
 use crate::proxy::{Gate, Identity, Patience};
 use crate::record::{Recorder, Running};
 use crate::reload::watch::{Pace, Watch};
 use crate::reload::{Attention, Build, KeepUp, Live, Reloader, Requests};
-use crate::routes::Routes;
-use crate::scoreboard::Scoreboard;
+use crate::scoreboard::{RouteNumbers, SPARE_ROUTES, Scoreboard};
 use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
 use crate::workers;
 use build::Builder;
+use fleet::Fleets;
 use keeper::Keeper;
-use parts::{Parts, Upstreams};
+use parts::{EchoService, Parts};
 use services::{Housekeeping, Reloading, early_hangup};
+use upkeep::Upkeep;
 
 /// What every command needs.
 pub struct Loaded {
@@ -81,6 +87,8 @@ pub struct Manner {
 pub struct Ready {
     /// Where clients connect.
     pub listeners: Vec<SocketAddr>,
+    /// Unix sockets where clients connect, such as `unix:/run/riskgate.sock`.
+    pub sockets: Vec<String>,
     /// Where operators connect; `None` if that is switched off.
     pub admin: Option<SocketAddr>,
     /// The snapshot in use.
@@ -131,17 +139,20 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
 
     let metrics = Arc::new(Metrics::new().map_err(|error| fail(vec![error.to_string()]))?);
     let tls = builder.greetings();
+    let (origin, echo) = echo_origin(&config).map_err(fail)?.unzip();
+    let routes = Arc::new(RouteNumbers::default());
+    let builder = builder.serving(fleets(origin.as_ref(), &routes).map_err(fail)?);
     let (keep_up, requests, notes) = first_load(builder, &config, &metrics, clock)?;
     let parts = Parts::open(&config, &tls, clock).map_err(fail)?;
-    let Parts { identity, upstreams, routes, entrances, admin, recorder, records } = parts;
-    let Upstreams { list: upstreams, origin, service: echo } = upstreams;
+    let Parts { identity, entrances, admin, recorder, records } = parts;
 
     let crowd = entrances.first().map(|entrance| Arc::clone(&entrance.porter.crowd));
     metrics.watch(crowd).map_err(|error| fail(vec![error.to_string()]))?;
     let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
-        listeners: entrances.iter().map(|entrance| entrance.listener.address()).collect(),
+        listeners: entrances.iter().filter_map(|entrance| entrance.listener.address()).collect(),
+        sockets: entrances.iter().filter_map(|entrance| entrance.listener.unix()).collect(),
         admin: admin.as_ref().map(Listener::address),
         live: Arc::clone(&live),
         notes,
@@ -156,12 +167,11 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let (scoreboard, room) = (scoreboard(&config, &live, clock), Arc::default());
     let shared = Shared { requests, traffic, metrics, scoreboard, room, recorder, clock, drain };
     if let Some(listener) = admin {
-        ready.add_admin(listener, shared.admin(&config, setting));
+        ready.add_admin(listener, shared.admin(&config, setting, routes));
     }
-    let pools = upstreams.iter().flat_map(Upstream::pools).collect();
-    ready.add_services(keep_up, shared.housekeeping(&config, &identity, pools, keeper, manner));
+    ready.add_services(keep_up, shared.housekeeping(&config, &identity, keeper, manner));
     let relay = Relay::new(&ready.server.configuration);
-    let gate = shared.gate(&config, identity, routes, upstreams, relay);
+    let gate = shared.gate(&config, identity, relay);
     ready.add_gate(gate, entrances, echo);
     Ok(ready)
 }
@@ -179,36 +189,14 @@ struct Shared {
 }
 
 impl Shared {
-    fn gate(
-        self,
-        config: &Config,
-        identity: Arc<Identity>,
-        routes: Routes,
-        upstreams: Vec<Upstream>,
-        relay: Relay,
-    ) -> Gate {
+    fn gate(self, config: &Config, identity: Arc<Identity>, relay: Relay) -> Gate {
         let Self { requests, traffic, metrics, scoreboard, room, recorder, clock, drain } = self;
         let live = Arc::clone(requests.live());
         let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
-        Gate {
-            live,
-            traffic,
-            identity,
-            routes,
-            upstreams,
-            relay,
-            room,
-            recorder,
-            metrics,
-            scoreboard,
-            clock,
-            drain,
-            patience,
-            bounds: parts::bounds(config),
-        }
+        Gate { live, traffic, identity, relay, room, recorder, metrics, scoreboard, clock, drain, patience }
     }
 
-    fn admin(&self, config: &Config, setting: Setting) -> Admin {
+    fn admin(&self, config: &Config, setting: Setting, routes: Arc<RouteNumbers>) -> Admin {
         Admin {
             live: Arc::clone(self.requests.live()),
             requests: self.requests.clone(),
@@ -217,7 +205,7 @@ impl Shared {
             scoreboard: Arc::clone(&self.scoreboard),
             traffic: Arc::clone(&self.traffic),
             room: Arc::clone(&self.room),
-            routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+            routes,
             clock: self.clock,
             setting,
             drain: self.drain.clone(),
@@ -230,7 +218,6 @@ impl Shared {
         &self,
         config: &Config,
         identity: &Arc<Identity>,
-        pools: Vec<Arc<Pool>>,
         keeper: Option<Arc<Keeper>>,
         manner: Manner,
     ) -> Housekeeping {
@@ -242,7 +229,6 @@ impl Shared {
             metrics: Arc::clone(&self.metrics),
             keeper,
             key_rotation: config.privacy.key_rotation,
-            pools,
             requests: self.requests.clone(),
             signals: manner.signals,
             early_hangup: early_hangup(manner.signals),
@@ -253,7 +239,19 @@ impl Shared {
 /// One table of each worker.
 fn scoreboard(config: &Config, live: &Live, clock: Clock) -> Arc<Scoreboard> {
     let workers = NonZeroUsize::new(config.server.threads).unwrap_or_else(workers::usual);
-    Arc::new(Scoreboard::new(workers, config.routes.len(), &live.pin(), clock.now().tick))
+    let routes = config.routes.len() + SPARE_ROUTES;
+    Arc::new(Scoreboard::new(workers, routes, &live.pin(), clock.now().tick))
+}
+
+/// The built-in origin, if an upstream is it; there is one, whichever upstreams are it.
+fn echo_origin(config: &Config) -> Result<Option<(EchoOrigin, EchoService)>, Vec<String>> {
+    let bound = Fleets::need_echo(config).then(EchoOrigin::bind).transpose();
+    bound.map_err(|error| vec![error.to_string()])
+}
+
+fn fleets(origin: Option<&EchoOrigin>, routes: &Arc<RouteNumbers>) -> Result<Fleets, Vec<String>> {
+    let key = parts::entropy().map_err(|error| vec![error.to_string()])?;
+    Ok(Fleets::new(Ids::new(&key), origin.map(|origin| origin.socket().to_path_buf()), Arc::clone(routes)))
 }
 
 /// Loads the first snapshot, and joins it with what keeps it up to date. The problems are worth a look only.
@@ -284,7 +282,9 @@ impl Ready {
     }
 
     fn add_services(&mut self, keep_up: KeepUp<Builder>, housekeeping: Housekeeping) {
+        let upkeep = Upkeep { live: Arc::clone(&self.live), clock: housekeeping.clock };
         self.server.add_service(background_service("housekeeping", housekeeping));
+        self.server.add_service(background_service("upstreams", upkeep));
         self.server.add_service(background_service("reload", Reloading::new(keep_up)));
     }
 

@@ -8,19 +8,16 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::config::{self, Config, Host, Origin, Route};
-use crate::facts::client::Keyring;
+use crate::config::{self, Address, Config};
+use crate::facts::client::{Keyring, TrustedProxies};
 use crate::proxy::Gate;
-use crate::proxy::bounds::{self, BodyBounds, HeadBounds, Inspection};
 use crate::proxy::door::tls::Tls;
-use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Manner, Porter};
+use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, UnixDoor};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
-use crate::proxy::origin::{Echo, EchoOrigin};
-use crate::proxy::server::{Bound, ListenError, Listener};
+use crate::proxy::origin::Echo;
+use crate::proxy::server::{Bound, Listener};
 use crate::proxy::unread::Unread;
-use crate::proxy::upstream::{Timeouts, Upstream};
 use crate::record::{Recorder, Running, Settings as RecordSettings};
-use crate::routes::{RouteSpec, Routes};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError, Weight};
 use crate::workers;
@@ -31,33 +28,22 @@ pub(super) type EchoService = Bound<pingora::apps::http_app::HttpServer<Echo>>;
 /// Everything that a running gate needs besides a snapshot: all of it bound, resolved and open.
 pub(super) struct Parts {
     pub(super) identity: Arc<Identity>,
-    pub(super) upstreams: Upstreams,
-    pub(super) routes: Routes,
     pub(super) entrances: Vec<Entrance>,
     pub(super) admin: Option<Listener>,
     pub(super) recorder: Recorder,
     pub(super) records: Running,
 }
 
-/// The upstreams in order, and the built-in origin if one of them is it.
-pub(super) struct Upstreams {
-    pub(super) list: Vec<Upstream>,
-    pub(super) origin: Option<EchoOrigin>,
-    pub(super) service: Option<EchoService>,
-}
-
 impl Parts {
     /// Makes them all. The log of decisions is opened last, when nothing else can fail any more.
     pub(super) fn open(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<Self, Vec<String>> {
         let identity = Arc::new(identity(config).map_err(|error| vec![error.to_string()])?);
-        let upstreams = upstreams(config)?;
-        let routes = routes(config)?;
         let entrances = entrances(config, tls)?;
         let admin = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
         let admin = admin.map_err(|error| vec![error.to_string()])?;
         let (recorder, writer) = Recorder::new(record_settings(config));
         let records = writer.start(move || clock.now()).map_err(|error| vec![error.to_string()])?;
-        Ok(Self { identity, upstreams, routes, entrances, admin, recorder, records })
+        Ok(Self { identity, entrances, admin, recorder, records })
     }
 }
 
@@ -112,29 +98,6 @@ pub(super) fn unread(gate: &Gate) -> Unread {
     }
 }
 
-/// What requests may be like, routes in their order.
-pub(super) fn bounds(config: &Config) -> bounds::Bounds {
-    let request = &config.request;
-    let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
-    let head = HeadBounds {
-        target: bytes(request.max_uri),
-        headers: request.max_headers,
-        value: bytes(request.max_header),
-        bytes: bytes(request.max_header_bytes),
-    };
-    let (max, rate, grace) = (request.max_body, request.min_body_rate, request.body_grace);
-    let body = BodyBounds { max, rate, grace, types: Vec::new(), inspect: None };
-    let routes = config.routes.iter().map(|route| {
-        let (max, rate) = (route.max_body.unwrap_or(max), route.min_body_rate.unwrap_or(rate));
-        let types = route.content_types.clone().unwrap_or_default();
-        let inspect =
-            route.inspect_json.as_ref().map(|it| Inspection { bytes: it.max_bytes, shape: it.shape });
-        Arc::new(BodyBounds { max, rate, grace, types, inspect })
-    });
-    let routes = routes.collect();
-    bounds::Bounds { head, body: Arc::new(body), routes }
-}
-
 fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
     let settings = IdentitySettings {
         trusted: config.client.trusted_proxies(),
@@ -144,65 +107,6 @@ fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
         truncation: config.privacy.truncation,
     };
     Ok(Identity::new(settings, secret_names(config), random_keys()?))
-}
-
-/// The routes; `Config` has checked them, so a mistake here is one that it cannot see.
-fn routes(config: &Config) -> Result<Routes, Vec<String>> {
-    let hosts: Vec<String> = config.routes.iter().map(|route| host_pattern(&route.host)).collect();
-    let spec = |(route, host): (&'_ Route, &'_ String)| {
-        let upstream = config.upstreams.keys().position(|name| *name == route.upstream);
-        (route.name.clone(), host.clone(), route.path.clone(), upstream.unwrap_or(usize::MAX))
-    };
-    let specs: Vec<_> = config.routes.iter().zip(&hosts).map(spec).collect();
-    let specs =
-        specs.iter().map(|(name, host, path, upstream)| RouteSpec { name, host, path, upstream: *upstream });
-    Routes::new(specs).map_err(|errors| errors.into_iter().map(|(_, error)| error.to_string()).collect())
-}
-
-fn host_pattern(host: &Host) -> String {
-    match host {
-        Host::Any => "*".to_owned(),
-        Host::Exact(name) => name.clone(),
-        Host::Below(domain) => format!("*.{domain}"),
-    }
-}
-
-fn upstreams(config: &Config) -> Result<Upstreams, Vec<String>> {
-    let mut errors = Vec::new();
-    let mut made = Upstreams { list: Vec::new(), origin: None, service: None };
-    for (name, upstream) in &config.upstreams {
-        let timeouts = Timeouts {
-            connect: upstream.connect_timeout,
-            read: upstream.read_timeout,
-            write: upstream.write_timeout,
-            idle: upstream.idle_timeout,
-        };
-        let resolved = match &upstream.origin {
-            Origin::Builtin => made.builtin(name, timeouts).map_err(|error| vec![error]),
-            Origin::Servers(servers) => {
-                let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-                let resolved = Upstream::resolve(name, &servers, timeouts);
-                resolved.map_err(|errors| errors.iter().map(ToString::to_string).collect())
-            }
-        };
-        match resolved {
-            Ok(upstream) => made.list.push(upstream),
-            Err(found) => errors.extend(found),
-        }
-    }
-    if errors.is_empty() { Ok(made) } else { Err(errors) }
-}
-
-impl Upstreams {
-    /// There is one built-in origin, whichever upstreams are it.
-    fn builtin(&mut self, name: &str, timeouts: Timeouts) -> Result<Upstream, String> {
-        if self.origin.is_none() {
-            let (origin, service) = EchoOrigin::bind().map_err(|error| error.to_string())?;
-            (self.origin, self.service) = (Some(origin), Some(service));
-        }
-        let socket = self.origin.as_ref().map(EchoOrigin::socket).unwrap_or_else(|| std::path::Path::new(""));
-        Upstream::unix(name, socket, timeouts).map_err(|error| error.to_string())
-    }
 }
 
 /// The listeners, and who may come in by them.
@@ -218,10 +122,17 @@ fn entrances(config: &Config, tls: &[Option<Arc<Tls>>]) -> Result<Vec<Entrance>,
     let entrance = |((listener, tls), setting): ((_, &Option<Arc<Tls>>), _)| Entrance {
         listener,
         tls: tls.clone(),
+        introducers: introducers(setting),
         manner: Arc::new(manner(setting)),
         porter: Arc::clone(&porter),
     };
     Ok(listeners(config)?.into_iter().zip(tls).zip(&config.listeners).map(entrance).collect())
+}
+
+/// Who introduces clients by the PROXY protocol. Who may connect to a Unix socket is said by its mode.
+fn introducers(listener: &config::Listener) -> Option<TrustedProxies> {
+    let proxy_protocol = listener.proxy_protocol.as_ref()?;
+    Some(TrustedProxies::new(proxy_protocol.from.clone()).and_unix())
 }
 
 fn manner(listener: &config::Listener) -> Manner {
@@ -233,14 +144,21 @@ fn manner(listener: &config::Listener) -> Manner {
     }
 }
 
-fn listeners(config: &Config) -> Result<Vec<Listener>, Vec<String>> {
-    let bound = config.listeners.iter().map(|listener| Listener::bind(listener.address));
-    let (mut listeners, mut errors) = (Vec::new(), Vec::new());
-    bound.for_each(|bound: Result<_, ListenError>| match bound {
-        Ok(listener) => listeners.push(listener),
-        Err(error) => errors.push(error.to_string()),
-    });
-    if errors.is_empty() { Ok(listeners) } else { Err(errors) }
+fn listeners(config: &Config) -> Result<Vec<Listening>, Vec<String>> {
+    let bind = |listener: &config::Listener| match &listener.address {
+        Address::Tcp(address) => {
+            Listener::bind(*address).map(Listening::Tcp).map_err(|error| error.to_string())
+        }
+        Address::Unix { path, mode } => {
+            UnixDoor::bind(path, *mode).map(Listening::Unix).map_err(|error| error.to_string())
+        }
+    };
+    let (bound, errors): (Vec<_>, Vec<_>) = config.listeners.iter().map(bind).partition(Result::is_ok);
+    if errors.is_empty() {
+        Ok(bound.into_iter().flatten().collect())
+    } else {
+        Err(errors.into_iter().filter_map(Result::err).collect())
+    }
 }
 
 /// Where records go. Switched off, they go nowhere but the short memory of recent ones.

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::proxy::Identity;
 use crate::proxy::drain::Signals;
-use crate::proxy::pool::Pool;
+use crate::proxy::upstream::fleet::Fleet;
 use crate::reload::{KeepUp, Requests};
 use crate::scoreboard::Scoreboard;
 use crate::traffic::{Source, Stage, Surge, Traffic};
@@ -37,7 +37,6 @@ pub(super) struct Housekeeping {
     /// Where what is usual is kept, if it is.
     pub(super) keeper: Option<Arc<Keeper>>,
     pub(super) key_rotation: Duration,
-    pub(super) pools: Vec<Arc<Pool>>,
     pub(super) requests: Requests,
     pub(super) signals: Signals,
     /// Whether a SIGHUP came before [`Housekeeping`] could listen.
@@ -152,7 +151,10 @@ impl Housekeeping {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.pools.iter().for_each(|pool| pool.sweep(self.clock.tick()));
+            let snapshot = self.requests.live().pin();
+            if let Some(fleet) = Fleet::of(&snapshot) {
+                fleet.sweep(self.clock.tick());
+            }
         }
     }
 

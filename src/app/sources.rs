@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::tls;
+use super::{fingerprints, tls, trust};
 use crate::config::{Config, List};
 use crate::reload::sources::{DataKind, DataPath, SourcePaths};
 
@@ -25,6 +25,7 @@ pub fn source_paths(config: &Config, config_path: PathBuf) -> SourcePaths {
     let country = config.geoip.country.as_ref().map(|path| database(COUNTRY, path));
     let asn = config.geoip.asn.as_ref().map(|path| database(ASN, path));
     let lists = config.lists.iter().map(list);
-    let files = country.into_iter().chain(asn).chain(lists).chain(tls::paths(config)).collect();
+    let others = fingerprints::path(config).into_iter().chain(tls::paths(config)).chain(trust::files(config));
+    let files = country.into_iter().chain(asn).chain(lists).chain(others).collect();
     SourcePaths { config: Some(config_path), scripts: config.policy.scripts.clone(), files }
 }

@@ -10,6 +10,7 @@ use super::Setting;
 use crate::decision::Evaluation;
 use crate::facts::body::{Document, Shape};
 use crate::facts::client::{Client, Prefix, Pseudonym};
+use crate::facts::ja4::Ja4;
 use crate::facts::place::{Asn, CountryCode, Place};
 use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::time::Wall;
@@ -290,6 +291,10 @@ impl Readings for Given<'_> {
 
     fn count(&self, counter: &str) -> i64 {
         self.described.counts.get(counter).copied().unwrap_or(0)
+    }
+
+    fn class(&self, ja4: &Ja4) -> &str {
+        self.snapshot.fingerprints().class(ja4)
     }
 
     fn listed(&self, list: &str) -> bool {

@@ -76,6 +76,7 @@ impl Checked {
             ("scripts", self.scripts()),
             ("places", self.places()),
             ("lists", self.lists()),
+            ("fingerprints", self.fingerprints()),
             ("levels", self.levels()),
             ("countries", self.countries()),
             ("limits", self.limits()),
@@ -152,6 +153,15 @@ impl Checked {
         for list in self.snapshot.lists() {
             let hard = if list.hard { "refused whatever scripts say" } else { "" };
             columns.row([&list.name, &count(list.addresses.len(), "entry"), &memory_of_list(list), hard]);
+        }
+        columns.lines(2)
+    }
+
+    fn fingerprints(&self) -> String {
+        let known = self.snapshot.fingerprints();
+        let mut columns = Columns::default();
+        if !known.is_empty() {
+            columns.row([&count(known.len(), "fingerprint"), &count(known.classes(), "name")]);
         }
         columns.lines(2)
     }
@@ -319,7 +329,7 @@ fn level_action(action: LevelAction) -> String {
 fn servers(upstream: &Upstream) -> String {
     match &upstream.origin {
         Origin::Builtin => "built in".to_owned(),
-        Origin::Servers(servers) => list(servers.iter().map(ToString::to_string), 0),
+        Origin::Servers(servers) => list(servers.iter().map(|server| server.value.address.clone()), 0),
     }
 }
 

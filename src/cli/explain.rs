@@ -266,8 +266,9 @@ fn verdict(explanation: &Explanation, ink: Ink) -> String {
     let places = explanation.concurrency.iter();
     let places =
         places.map(|place| format!(", {} at once per {} (`{}`)", place.most.get(), place.per, place.name));
+    let sent = explanation.upstream.iter().map(|name| format!(", sent to `{name}`"));
     let (score, level) = (explanation.score, explanation.level.as_str());
-    format!("score {score}, level {level}: {action}{}", limits.chain(places).collect::<String>())
+    format!("score {score}, level {level}: {action}{}", limits.chain(places).chain(sent).collect::<String>())
 }
 
 /// The width of the longest verb, so that names stand below each other.
@@ -312,7 +313,7 @@ fn words(say: &Say) -> [String; 3] {
         Say::Throttle { reason, per, rate } => {
             (reason, format!("{}/s per {}", rate.per_second(), per.as_str()))
         }
-        Say::Concurrency { limit } => (limit, String::new()),
+        Say::Concurrency { limit: name } | Say::Route { upstream: name } => (name, String::new()),
         Say::Tag { name, value } => (name, format!("\"{value}\"")),
         Say::Count { counter, item } => {
             (counter, item.as_ref().map_or_else(String::new, |item| format!("\"{item}\"")))

@@ -63,6 +63,9 @@ fn banner(ready: &Ready, ink: Ink) -> String {
     for address in &ready.listeners {
         line("clients", format!("http://{address}"));
     }
+    for socket in &ready.sockets {
+        line("clients", socket.clone());
+    }
     if let Some(address) = ready.admin {
         line("operators", format!("http://{address}"));
     }

@@ -1,8 +1,11 @@
 //! `[client]`: whom to believe about a client's address, and what the origin is told about it.
 
+use std::net::IpAddr;
+use std::num::NonZeroU8;
+
 use ipnet::IpNet;
 
-use super::kinds::{ListOf, Network, OneOf};
+use super::kinds::{ListOf, Network, Number, OneOf};
 use super::reader::{Fallback, Key, Kind, Layout, Section, Value};
 use crate::facts::client::{Forward, TrustedProxies};
 use crate::facts::forwarded::{ForwardHeader, Tell};
@@ -11,7 +14,8 @@ use crate::signals::Credential;
 /// How clients are told apart from proxies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    proxies: Vec<IpNet>,
+    proxies: Vec<Proxy>,
+    hops: Option<NonZeroU8>,
     /// The one header that trusted proxies are believed in.
     pub header: ForwardHeader,
     /// What the origin is told about the client.
@@ -23,25 +27,52 @@ pub struct Client {
 }
 
 impl Client {
-    /// The networks whose forwarding header is believed.
+    /// Whose forwarding header is believed, and how far.
     pub fn trusted_proxies(&self) -> TrustedProxies {
-        TrustedProxies::new(self.proxies.clone())
+        let network = |proxy: &Proxy| match proxy {
+            Proxy::In(network) => Some(*network),
+            Proxy::Unix => None,
+        };
+        let trusted = TrustedProxies::new(self.proxies.iter().filter_map(network).collect());
+        let trusted = if self.proxies.contains(&Proxy::Unix) { trusted.and_unix() } else { trusted };
+        match self.hops {
+            Some(hops) => trusted.counting(hops),
+            None => trusted,
+        }
     }
+}
+
+/// A proxy whose header is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proxy {
+    /// Any in this network.
+    In(IpNet),
+    /// Any on a Unix socket.
+    Unix,
 }
 
 pub(super) const LAYOUT: Layout = Layout {
     table: "client",
     heading: "[client]",
     doc: "Who is calling: whose word is taken for it, and what the origin is told.",
-    keys: &[&TRUSTED_PROXIES, &HEADER, &FORWARD, &VERDICT, &TOKEN],
+    keys: &[&TRUSTED_PROXIES, &TRUSTED_HOPS, &HEADER, &FORWARD, &VERDICT, &TOKEN],
     reserved: &[],
 };
 
-const TRUSTED_PROXIES: Key<ListOf<Network>> = Key {
+const TRUSTED_PROXIES: Key<ListOf<ProxyKind>> = Key {
     name: "trusted_proxies",
-    kind: ListOf(Network),
+    kind: ListOf(ProxyKind),
     fallback: Fallback::Is("[]"),
-    doc: "Proxies whose forwarding header is believed; nobody by default.",
+    doc: "Proxies whose forwarding header is believed; nobody by default. `unix` is whoever connects to a Unix socket.",
+};
+
+const TRUSTED_HOPS: Key<Number<u8>> = Key {
+    name: "trusted_hops",
+    kind: Number { from: 1, to: 16 },
+    fallback: Fallback::Absent,
+    doc: "How many proxies every request passes, if not all of them are known by their networks: the client is as many \
+          elements from the header's right end. Only the last proxy must be one of `trusted_proxies` then. A request that \
+          came past one of them could claim any address.",
 };
 
 const HEADER: Key<OneOf<ForwardHeader>> = Key {
@@ -85,6 +116,27 @@ const TOKEN: Key<ListOf<CredentialKind>> = Key {
           the user name for `Basic`, and else what follows the scheme. Only a keyed hash of it is kept.",
 };
 
+/// A network, or the word `unix`.
+struct ProxyKind;
+
+impl Kind for ProxyKind {
+    type Value = Proxy;
+
+    fn expects(&self) -> String {
+        format!("{}, or `\"unix\"`", Network.expects())
+    }
+
+    fn read(&self, value: &Value<'_>) -> Option<Proxy> {
+        match value.text(self)? {
+            "unix" => Some(Proxy::Unix),
+            text if text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok() => {
+                Network.read(value).map(Proxy::In)
+            }
+            _ => value.mismatch(self, None),
+        }
+    }
+}
+
 /// Where a credential is: `authorization`, or a header, cookie or query parameter.
 struct CredentialKind;
 
@@ -114,8 +166,15 @@ impl Kind for CredentialKind {
 
 /// Reads `[client]`.
 pub(super) fn read(section: &Section<'_>) -> Option<Client> {
-    let proxies = section.read(&TRUSTED_PROXIES);
+    let (proxies, hops) = (section.read(&TRUSTED_PROXIES), section.optional(&TRUSTED_HOPS));
     let (header, forward) = (section.read(&HEADER), section.read(&FORWARD));
     let (verdict, token) = (section.read(&VERDICT), section.read(&TOKEN));
-    Some(Client { proxies: proxies?, header: header?, forward: forward?, verdict: verdict?, token: token? })
+    let (proxies, hops) = (proxies?, hops?);
+    if hops.is_some() && proxies.is_empty() {
+        let hint = "add `trusted_proxies` with the networks of the last of them";
+        section.complain(&TRUSTED_HOPS, "hops are counted only behind a proxy that is trusted", hint);
+        return None;
+    }
+    let hops = hops.and_then(NonZeroU8::new);
+    Some(Client { proxies, hops, header: header?, forward: forward?, verdict: verdict?, token: token? })
 }

@@ -1,11 +1,11 @@
 //! `[[listener]]`: where clients connect, and how they are spoken to.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::certificates::{KeyPair, Pair};
-use super::kinds::{FilePath, Flag, ListOf, Number, OneOf, Period, Socket, Text};
+use super::kinds::{FilePath, Flag, ListOf, Number, OneOf, Period, Text};
+use super::listening::{self, ADDRESS, Address, MODE, PROXY_PROTOCOL, PROXY_PROTOCOL_FROM, ProxyProtocol};
 use super::reader::{Fallback, Key, Layout, Section, Word};
 use super::source::Source;
 use crate::facts::problem::nearest;
@@ -14,8 +14,10 @@ use crate::facts::tls::TlsVersion;
 /// One address where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// The address; port 0 is any free one.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: Address,
+    /// Who introduces clients by the PROXY protocol; `None` if nobody does.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How TLS is spoken; `None` in the clear.
     pub tls: Option<ListenerTls>,
     /// Whether HTTP/2 is understood: agreed on by TLS, or known beforehand in the clear.
@@ -63,6 +65,9 @@ pub(super) const LAYOUT: Layout = Layout {
     doc: "Where clients connect; at least one. With `tls` or `certificates`, by TLS.",
     keys: &[
         &ADDRESS,
+        &MODE,
+        &PROXY_PROTOCOL,
+        &PROXY_PROTOCOL_FROM,
         &TLS,
         &CERTIFICATES,
         &TLS_MIN,
@@ -73,13 +78,6 @@ pub(super) const LAYOUT: Layout = Layout {
         &HSTS,
     ],
     reserved: &[],
-};
-
-const ADDRESS: Key<Socket> = Key {
-    name: "address",
-    kind: Socket,
-    fallback: Fallback::Required,
-    doc: "Where to listen. `0.0.0.0` and `[::]` are all addresses of the machine.",
 };
 
 const TLS: Key<Pair> = Key {
@@ -155,9 +153,7 @@ pub(super) fn read(
     let mut complete = true;
     for section in sections {
         match read_one(section, certificates) {
-            Some(new)
-                if new.address.port() != 0 && listeners.iter().any(|old| old.address == new.address) =>
-            {
+            Some(new) if listeners.iter().any(|old| old.address.clashes(&new.address)) => {
                 complete = false;
                 let message = format!("two listeners share `{}`", new.address);
                 section.complain(&ADDRESS, message, "remove one of them");
@@ -170,7 +166,7 @@ pub(super) fn read(
 }
 
 fn read_one(section: &Section<'_>, certificates: Option<&[Word<'_>]>) -> Option<Listener> {
-    let (address, tls) = (section.read(&ADDRESS), read_tls(section, certificates));
+    let (listening, tls) = (listening::read(section), read_tls(section, certificates));
     let (http2, redirect, hsts) =
         (section.optional(&HTTP2), section.optional(&REDIRECT), section.optional(&HSTS));
     let (tls, redirect, hsts) = (tls?, redirect?, hsts?);
@@ -183,7 +179,8 @@ fn read_one(section: &Section<'_>, certificates: Option<&[Word<'_>]>) -> Option<
         section.complain(&REDIRECT, "this listener is by HTTPS already", "remove `redirect_https`");
         return None;
     }
-    Some(Listener { address: address?, http2: http2?.unwrap_or(tls.is_some()), tls, redirect, hsts })
+    let ((address, proxy_protocol), http2) = (listening?, http2?.unwrap_or(tls.is_some()));
+    Some(Listener { address, proxy_protocol, http2, tls, redirect, hsts })
 }
 
 /// `Some(None)` is a listener in the clear; `None` means that a problem was reported.

@@ -12,12 +12,14 @@ mod counters;
 mod countries;
 mod decisions;
 mod delays;
+mod fingerprints;
 mod geoip;
 mod inspection;
 mod kinds;
 mod levels;
 mod limits;
 mod listener;
+mod listening;
 mod lists;
 mod log;
 mod policy;
@@ -54,12 +56,14 @@ pub use self::concurrency::Concurrency;
 pub use self::counters::Counter;
 pub use self::countries::Country;
 pub use self::decisions::Decisions;
+pub use self::fingerprints::Fingerprints;
 pub use self::geoip::Geoip;
 pub use self::inspection::Inspection;
 pub use self::kinds::Written;
 pub use self::levels::{Level, LevelAction, Levels};
 pub use self::limits::{Limit, Per, Sharing};
 pub use self::listener::{ClientCertificates, Listener, ListenerTls, Needed};
+pub use self::listening::{Address, ProxyProtocol};
 pub use self::lists::List;
 pub use self::log::{Log, LogFormat, LogLevel};
 pub use self::policy::{Bounds, OnError, Policy};
@@ -70,7 +74,7 @@ pub use self::request::Request;
 pub use self::route::{Host, Route};
 pub use self::server::Server;
 pub use self::traffic::Traffic;
-pub use self::upstream::{Origin, ServerAddress, Upstream};
+pub use self::upstream::{Origin, Upstream, UpstreamTls};
 pub use crate::traffic::Delay;
 
 use self::admin::Surroundings;
@@ -96,6 +100,8 @@ pub struct Config {
     pub geoip: Geoip,
     /// `[lists]`, by name.
     pub lists: BTreeMap<String, List>,
+    /// `[fingerprints]`.
+    pub fingerprints: Fingerprints,
     /// `[policy]`.
     pub policy: Policy,
     /// Every `[counters.NAME]`, by name.
@@ -189,16 +195,15 @@ impl Config {
         let client = section(&client::LAYOUT).and_then(|it| client::read(&it));
         let privacy = section(&privacy::LAYOUT).and_then(|it| privacy::read(&it));
         let geoip = section(&geoip::LAYOUT).and_then(|it| geoip::read(&it));
-        let lists = lists::read(document);
+        let (lists, upstreams) = (lists::read(document), upstream::read(document));
+        let fingerprints = section(&fingerprints::LAYOUT).and_then(|it| fingerprints::read(&it));
         let policy = section(&policy::LAYOUT).and_then(|it| policy::read(&it));
         let (counters, levels) = (counters::read(document), levels::read(document));
         let (concurrency, limits) = (concurrency::read(document), delays::read(document));
-        let countries = countries::read(document);
+        let (countries, request) = (countries::read(document), request::read(document));
         let decisions = section(&decisions::LAYOUT).and_then(|it| decisions::read(&it));
         let reload = section(&reload::LAYOUT).and_then(|it| reload::read(&it));
         let traffic = section(&traffic::LAYOUT).and_then(|it| traffic::read(&it));
-        let request = section(&request::LAYOUT).and_then(|it| request::read(&it));
-        let upstreams = upstream::read(document);
         let routes = document.sections(&route::LAYOUT);
         let names = document.names(&upstream::LAYOUT);
         let routes = routes.and_then(|them| route::read(&them, document.source, names.as_deref()));
@@ -212,6 +217,7 @@ impl Config {
             privacy: privacy?,
             geoip: geoip?,
             lists: lists?,
+            fingerprints: fingerprints?,
             policy: policy?,
             counters: counters?,
             concurrency: concurrency?,
@@ -235,7 +241,7 @@ impl Config {
     fn report_contradictions(&self, document: &Document<'_>) {
         let admin = self.admin.as_ref().filter(|admin| admin.address.port() != 0);
         if let Some(admin) = admin
-            && self.listeners.iter().any(|listener| listener.address == admin.address)
+            && self.listeners.iter().any(|listener| listener.address == Address::Tcp(admin.address))
         {
             let message = format!("clients and operators cannot share `{}`", admin.address);
             let hint = "give `[admin]` an address of its own".to_owned();
@@ -245,11 +251,7 @@ impl Config {
         for name in document.names(&upstream::LAYOUT).unwrap_or_default() {
             if !used.contains(name.text) {
                 let hint = format!("add a `[[route]]` with `upstream = \"{}\"`, or remove it", name.text);
-                document.source.warning(
-                    Some(name.span),
-                    format!("no route uses `{}`", name.text),
-                    Some(hint),
-                );
+                document.source.warning(Some(name.span), unused_upstream(name.text), Some(hint));
             }
         }
     }
@@ -265,9 +267,6 @@ impl Config {
             ("decisions", self.decisions == new.decisions),
             ("reload", self.reload == new.reload),
             ("traffic", self.traffic == new.traffic),
-            ("request", self.request == new.request),
-            ("route", self.routes == new.routes),
-            ("upstream", self.upstreams == new.upstreams),
             ("log", self.log == new.log),
         ];
         same.into_iter().filter(|(_, same)| !same).map(|(section, _)| section).collect()
@@ -285,12 +284,15 @@ impl Config {
             decisions: fixed.decisions,
             reload: fixed.reload,
             traffic: fixed.traffic,
-            routes: fixed.routes,
-            upstreams: fixed.upstreams,
             log: fixed.log,
             ..self
         }
     }
+}
+
+/// The warning about an upstream that no route uses. It is moot if a script does, which is not known here.
+pub fn unused_upstream(name: &str) -> String {
+    format!("no route uses `{name}`")
 }
 
 /// Reports where a text is no TOML: the first problem of each line, since one often causes the next.

@@ -2,12 +2,12 @@
 
 use super::reader::{Fallback, Layout};
 use super::{
-    admin, certificates, client, concurrency, counters, countries, decisions, delays, geoip, levels,
-    listener, lists, log, policy, privacy, reload, request, route, server, traffic, upstream,
+    admin, certificates, client, concurrency, counters, countries, decisions, delays, fingerprints, geoip,
+    levels, listener, lists, log, policy, privacy, reload, request, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 21] = [
+pub(super) const LAYOUTS: [&Layout; 22] = [
     &server::LAYOUT,
     &listener::LAYOUT,
     &certificates::LAYOUT,
@@ -16,6 +16,7 @@ pub(super) const LAYOUTS: [&Layout; 21] = [
     &privacy::LAYOUT,
     &geoip::LAYOUT,
     &lists::LAYOUT,
+    &fingerprints::LAYOUT,
     &policy::LAYOUT,
     &counters::LAYOUT,
     &concurrency::LAYOUT,
@@ -32,8 +33,21 @@ pub(super) const LAYOUTS: [&Layout; 21] = [
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 9] =
-    ["certificates", "geoip", "lists", "policy", "counters", "concurrency", "limits", "levels", "countries"];
+pub(super) const LIVE: [&str; 13] = [
+    "certificates",
+    "geoip",
+    "lists",
+    "fingerprints",
+    "policy",
+    "counters",
+    "concurrency",
+    "limits",
+    "levels",
+    "countries",
+    "request",
+    "route",
+    "upstream",
+];
 
 /// Every section and key, as Markdown: a heading, a paragraph and a table each.
 pub fn reference_markdown() -> String {

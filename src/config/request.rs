@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::kinds::{Number, Period, Size};
-use super::reader::{Fallback, Key, Layout, Section};
+use super::reader::{Document, Fallback, Key, Layout};
 
 /// What requests may be like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,8 @@ pub(super) const MOST: Size = Size { from: 0, to: 1 << 50 };
 pub(super) const RATE: Size = Size { from: 0, to: 1 << 30 };
 
 /// Reads `[request]`.
-pub(super) fn read(section: &Section<'_>) -> Option<Request> {
+pub(super) fn read(document: &Document<'_>) -> Option<Request> {
+    let section = document.section(&LAYOUT)?;
     let (max_uri, max_headers) = (section.read(&MAX_URI), section.read(&MAX_HEADERS));
     let (max_header, max_header_bytes) = (section.read(&MAX_HEADER), section.read(&MAX_HEADER_BYTES));
     let (max_body, min_body_rate) = (section.read(&MAX_BODY), section.read(&MIN_BODY_RATE));

@@ -54,6 +54,7 @@ pub struct Decision {
     reasons: Few<Reason>,
     demands: Few<Demand>,
     caps: Vec<Text>,
+    upstream: Option<Text>,
     tags: Vec<(Text, Text)>,
     counts: Vec<Count>,
 }
@@ -101,8 +102,9 @@ impl Rulebook {
             demands.clear();
             caps.clear();
         }
+        let upstream = explicit.upstream.filter(|_| action != Action::Block);
         let (tags, counts) = (explicit.tags, explicit.counts);
-        Decision { score, level, action, reasons, demands, caps, tags, counts }
+        Decision { score, level, action, reasons, demands, caps, upstream, tags, counts }
     }
 
     /// The one place that decides what a failing script means. Only enforced scripts can refuse a request.
@@ -137,6 +139,7 @@ impl Count {
             | Say::Allow { .. }
             | Say::Throttle { .. }
             | Say::Concurrency { .. }
+            | Say::Route { .. }
             | Say::Block { .. }
             | Say::Tag { .. } => None,
         }
@@ -185,6 +188,11 @@ impl Decision {
         &self.caps
     }
 
+    /// The upstream that it is sent to instead of its route's; `None` if it is refused anyway.
+    pub fn upstream(&self) -> Option<&Text> {
+        self.upstream.as_ref()
+    }
+
     /// What the origin is told, name and value.
     pub fn tags(&self) -> &[(Text, Text)] {
         &self.tags
@@ -203,6 +211,7 @@ struct Explicit {
     trusted: bool,
     demands: Few<Demand>,
     caps: Vec<Text>,
+    upstream: Option<Text>,
     tags: Vec<(Text, Text)>,
     counts: Vec<Count>,
 }
@@ -219,6 +228,8 @@ impl Explicit {
             // Named by two scripts it is still one place.
             Say::Concurrency { limit } if self.caps.contains(limit) => {}
             Say::Concurrency { limit } => self.caps.push(limit.clone()),
+            // Scripts are asked in order, so that a later one may overrule an earlier one.
+            Say::Route { upstream } => self.upstream = Some(upstream.clone()),
             Say::Block { .. } => self.action = Action::Block,
             Say::Tag { name, value } => {
                 self.action = self.action.max(Action::Tag);
@@ -343,6 +354,20 @@ mod tests {
         assert_eq!(decision.reasons()[0].reason, "concurrency.exports");
         let blocked = decide(&enforced(vec![say(), Say::Block { reason: "a.block".into() }]));
         assert!(blocked.caps().is_empty());
+    }
+
+    #[test]
+    fn the_last_upstream_that_is_said_counts_unless_the_request_is_blocked() {
+        let say = |name: &str| Say::Route { upstream: name.into() };
+        let decision = decide(&enforced(vec![say("slow"), say("honeypot")]));
+        assert_eq!((decision.action(), decision.upstream()), (Action::Allow, Some(&"honeypot".into())));
+        assert_eq!(decision.reasons()[1].reason, "route.honeypot");
+        let trusted = decide(&enforced(vec![say("slow"), Say::Allow { reason: "a.trusted".into() }]));
+        assert_eq!(trusted.upstream(), Some(&"slow".into()));
+        let blocked = decide(&enforced(vec![say("slow"), Say::Block { reason: "a.block".into() }]));
+        assert_eq!(blocked.upstream(), None);
+        let observed = evaluation(vec![(Mode::Observe, Spoken::Whole(vec![say("slow")].into()))]);
+        assert_eq!(decide(&observed).upstream(), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use crate::actions::{Say, concurrency_reason};
+use crate::actions::{Say, concurrency_reason, route_reason};
 use crate::signals::Text;
 
 /// Whether a rule set counts or is only watched.
@@ -159,6 +159,7 @@ impl Reason {
                 (reason.clone(), 0, Some(say.verb()))
             }
             Say::Concurrency { limit } => (concurrency_reason(limit).into(), 0, Some(say.verb())),
+            Say::Route { upstream } => (route_reason(upstream).into(), 0, Some(say.verb())),
             Say::Tag { .. } | Say::Count { .. } => return None,
         };
         Some(Self { rule: rule.clone(), reason, points, verb, observed })

@@ -6,25 +6,39 @@
 //! for a full address: a yes-or-no question (`ClientIp::matches`) and the operator's explicit choice to
 //! tell the origin (`ClientIp::forwarded`).
 
+mod keyring;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use zeroize::Zeroizing;
-
+pub use self::keyring::Keyring;
 use super::forwarded::{ForwardHeader, Node};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// The other end of the TCP connection; unknown on a Unix socket.
+/// The other end of the connection.
 #[derive(Clone, Copy)]
-pub struct PeerAddr(Option<IpAddr>);
+pub struct PeerAddr(Peer);
+
+#[derive(Clone, Copy)]
+enum Peer {
+    Address(IpAddr),
+    /// A process of this machine.
+    Unix,
+    Unknown,
+}
 
 /// Who we believe is calling, after trusted proxies were taken at their word.
 #[derive(Clone, Copy)]
 pub struct ClientIp(Option<IpAddr>);
 
-/// Networks whose forwarding header is believed; by default nobody.
+/// Whose forwarding header is believed, and how far; by default nobody's.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    unix: bool,
+    hops: Option<NonZeroU8>,
+}
 
 /// How many leading bits of an address are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,61 +74,91 @@ pub enum Forward {
     Pseudonym,
 }
 
-/// The keys under which pseudonyms are made, one per purpose, so that names for different purposes cannot be
-/// joined. Wiped from memory when dropped.
-pub struct Keyring {
-    client: Zeroizing<[u8; 32]>,
-    origin: Zeroizing<[u8; 32]>,
-    secret: Zeroizing<[u8; 32]>,
-}
-
 impl PeerAddr {
-    /// The peer of a connection; `None` for a socket without addresses.
+    /// Nobody knows who it is: there is no limit or trust that it could have for itself.
+    pub const UNKNOWN: Self = Self(Peer::Unknown);
+    /// The other end of a Unix socket.
+    pub const UNIX: Self = Self(Peer::Unix);
+
+    /// The peer of a connection; `None` if it is unknown.
     pub fn new(socket: Option<SocketAddr>) -> Self {
-        Self(socket.map(|socket| canonical(socket.ip())))
+        Self(socket.map_or(Peer::Unknown, |socket| Peer::Address(canonical(socket.ip()))))
+    }
+
+    fn address(self) -> Option<IpAddr> {
+        match self.0 {
+            Peer::Address(address) => Some(address),
+            Peer::Unix | Peer::Unknown => None,
+        }
     }
 
     /// The network that the peer is in.
     pub fn prefix(self, truncation: Truncation) -> Prefix {
-        Prefix(self.0.map(|address| truncation.apply(address)))
+        Prefix(self.address().map(|address| truncation.apply(address)))
     }
 }
 
 impl TrustedProxies {
     /// Believes the forwarding header of peers in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+        Self { networks, ..Self::default() }
+    }
+
+    /// Believes that of peers on Unix sockets too.
+    #[must_use]
+    pub fn and_unix(self) -> Self {
+        Self { unix: true, ..self }
+    }
+
+    /// Believes as many hops as there are proxies, wherever those are, instead of all in the networks. The peer is the
+    /// first of them and must still be trusted by itself.
+    #[must_use]
+    pub fn counting(self, hops: NonZeroU8) -> Self {
+        Self { hops: Some(hops), ..self }
     }
 
     /// Whether a peer's forwarding header is believed.
     pub fn trust(&self, peer: PeerAddr) -> bool {
-        peer.0.is_some_and(|address| self.trusts(address))
+        match peer.0 {
+            Peer::Address(address) => self.trusts(address),
+            Peer::Unix => self.unix,
+            Peer::Unknown => false,
+        }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     /// The client behind `peer`: walks `header` from the right while every hop passed is trusted, and stops
-    /// at the first other one. A hop that cannot be read ends the walk at the last address believed.
+    /// at the first other one. A hop that cannot be read ends the walk at the last address believed; where hops are
+    /// counted, it counts.
     pub fn client_of<'a>(
         &self,
         peer: PeerAddr,
         header: ForwardHeader,
         lines: impl DoubleEndedIterator<Item = &'a [u8]>,
     ) -> ClientIp {
-        let mut believed = match peer.0 {
-            Some(address) if self.trusts(address) => address,
-            untrusted_or_unknown => return ClientIp(untrusted_or_unknown),
-        };
-        header.walk(lines, |node| match node {
-            Node::Address(address) => {
-                believed = canonical(address);
-                self.trusts(believed)
+        let mut believed = peer.address();
+        if !self.trust(peer) {
+            return ClientIp(believed);
+        }
+        let mut left = self.hops.map(NonZeroU8::get);
+        header.walk(lines, |node| {
+            let address = match node {
+                Node::Address(address) => Some(canonical(address)),
+                Node::Opaque => None,
+            };
+            believed = address.or(believed);
+            match &mut left {
+                Some(left) => {
+                    *left -= 1;
+                    *left > 0
+                }
+                None => address.is_some_and(|address| self.trusts(address)),
             }
-            Node::Opaque => false,
         });
-        ClientIp(Some(believed))
+        ClientIp(believed)
     }
 }
 
@@ -282,37 +326,6 @@ impl Client {
     }
 }
 
-impl Keyring {
-    /// Derives one key per purpose from 32 random bytes, which should be forgotten afterwards.
-    pub fn new(entropy: &Zeroizing<[u8; 32]>) -> Self {
-        let derive = |purpose: &str| Zeroizing::new(blake3::derive_key(purpose, entropy.as_slice()));
-        Self {
-            client: derive("riskgate 2026 pseudonym of a client in records and scripts"),
-            origin: derive("riskgate 2026 pseudonym of a client toward the origin"),
-            secret: derive("riskgate 2026 pseudonym of a credential in records and scripts"),
-        }
-    }
-
-    fn client(&self, prefix: &Prefix) -> Pseudonym {
-        pseudonym(&self.client, &prefix.bytes())
-    }
-
-    fn origin(&self, prefix: &Prefix) -> Pseudonym {
-        pseudonym(&self.origin, &prefix.bytes())
-    }
-
-    /// A name for a credential or another secret value.
-    pub fn secret(&self, value: &[u8]) -> Pseudonym {
-        pseudonym(&self.secret, value)
-    }
-}
-
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keyring(private)")
-    }
-}
-
 impl Prefix {
     fn bytes(&self) -> [u8; 18] {
         let mut bytes = [0; 18];
@@ -326,13 +339,6 @@ impl Prefix {
         tail.copy_from_slice(&octets);
         bytes
     }
-}
-
-fn pseudonym(key: &[u8; 32], data: &[u8]) -> Pseudonym {
-    let hash = blake3::keyed_hash(key, data);
-    let mut short = [0; 8];
-    short.copy_from_slice(hash.as_bytes().split_at(8).0);
-    Pseudonym(short)
 }
 
 /// One form for each address: IPv4 inside IPv6 (`::ffff:0:0/96`, and NAT64 `64:ff9b::/96`) is IPv4.

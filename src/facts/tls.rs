@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::ja4::Ja4;
+
 /// A TLS session, once its handshake is done.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -12,8 +14,8 @@ pub struct TlsSession {
     pub alpn: Box<str>,
     /// The server name that the client asked for, in lower case; empty if it asked for none.
     pub sni: Box<str>,
-    /// The JA4 fingerprint of the client's hello; empty if it cannot be told.
-    pub ja4: Box<str>,
+    /// The JA4 fingerprint of the client's hello; `None` if it cannot be told.
+    pub ja4: Option<Ja4>,
     /// Whose certificate the client proved to have: its subject, or empty if it showed none.
     pub client: Box<str>,
 }

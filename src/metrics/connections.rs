@@ -23,7 +23,7 @@ pub(super) fn expiry() -> Result<IntGaugeVec, prometheus::Error> {
 
 impl Connections {
     pub(super) fn new(crowd: Arc<Crowd>) -> Result<Self, prometheus::Error> {
-        let help = "Connections closed at once, since there were too many: in all, or from one client.";
+        let help = "Connections closed at once, since there were too many, in all or of one client, or no proxy introduced them.";
         let opts = Opts::new("riskgate_connections_refused_total", help);
         Ok(Self {
             crowd,

@@ -13,14 +13,14 @@ use crate::facts::request::RequestHead;
 use crate::facts::wire::WireFault;
 use crate::routes::Route;
 
-/// What requests may be like.
+/// What requests may be like. Routes are those of the same generation.
 #[derive(Clone, Debug)]
 pub struct Bounds {
     /// What heads may be like.
     pub head: HeadBounds,
     /// What bodies may be like where no route serves them.
     pub body: Arc<BodyBounds>,
-    /// What bodies may be like, by number of the route.
+    /// What bodies may be like, by position of the route.
     pub routes: Vec<Arc<BodyBounds>>,
 }
 
@@ -64,7 +64,7 @@ pub struct Inspection {
 impl Bounds {
     /// What bodies of a route may be like.
     pub(super) fn body(&self, route: Option<&Route>) -> &Arc<BodyBounds> {
-        route.and_then(|route| self.routes.get(route.number())).unwrap_or(&self.body)
+        route.and_then(|route| self.routes.get(route.position())).unwrap_or(&self.body)
     }
 
     /// Whether any body is read before its request is judged.

@@ -135,7 +135,8 @@ pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure:
     let unserved = judged.unserved();
     if let Some(status) = unserved.map(Unserved::status).or_else(|| failure.answer()) {
         // The client may be gone by now; the failure is recorded all the same.
-        let answered = answer(session, &Refusal::new(status, judged.id)).await;
+        let refusal = Refusal::new(status, judged.id).retry_after(failure.lasts());
+        let answered = answer(session, &refusal).await;
         if answered.is_ok() && unserved.is_some_and(Unserved::is_of_body) {
             hear_out(session).await;
         }
@@ -258,13 +259,12 @@ fn sentence(judged: &mut Judged, gate: &Gate, now: Tick, place: Option<&Place<'_
         Ok(held) => held,
         Err(crowded) => return crowded,
     };
-    match (admit(judged, &checks, &gate.traffic, now), judged.route.as_ref()) {
+    match (admit(judged, &checks, &gate.traffic, now), judged.destination()) {
         (Err(throttled), _) => throttled,
         (Ok(()), None) => Sentence::Unserved(Unserved::NoRoute),
-        (Ok(()), Some(route)) => {
-            let permit = Permit { upstream: route.upstream };
+        (Ok(()), Some(upstream)) => {
             judged.held = held;
-            Sentence::Pass(permit)
+            Sentence::Pass(Permit { upstream })
         }
     }
 }

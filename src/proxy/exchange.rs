@@ -9,16 +9,18 @@ use pingora::proxy::Session;
 use uuid::Uuid;
 
 use super::drain::InFlight;
-use super::enforce::{Permit, Sentence};
+use super::enforce::Sentence;
 use super::failure::Failure;
 use super::forward::Verdict;
 use super::identity::Caller;
 use super::intake::Intake;
+use super::onward::Onward;
 use super::unserved::Unserved;
-use super::upstream::Turn;
+use super::upstream::fleet::Fleet;
+use super::upstream::{Protocol, Turn, Upstream};
 use crate::decision::{Evaluation, Outcome};
 use crate::facts::forwarded::Tell;
-use crate::facts::request::RequestHead;
+use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::time::{Now, Tick};
 use crate::pipeline::{Judgement, Located};
 use crate::record::DecisionRecord;
@@ -65,7 +67,7 @@ pub struct Judged {
     judge: Duration,
     /// How long it waited, and at what; `None` if it did not.
     pub(super) waited: Option<Waited>,
-    turn: Option<Turn>,
+    turn: Turn,
     from_origin: bool,
 }
 
@@ -123,19 +125,17 @@ impl Exchange {
         self.judged_mut()?.intake.as_mut()
     }
 
-    /// The permit, if the request has one, and the server that its turn is at.
-    pub(super) fn permitted(&mut self) -> Option<(&Permit, &mut Option<Turn>)> {
-        let Judged { sentence, turn, .. } = self.judged_mut()?;
-        match sentence {
-            Some(Sentence::Pass(permit)) => Some((permit, turn)),
-            Some(
-                Sentence::Throttled { .. }
-                | Sentence::Crowded { .. }
-                | Sentence::Blocked
-                | Sentence::Unserved(_),
-            )
-            | None => None,
-        }
+    /// Where the request goes, if it has a permit.
+    pub(super) fn onward(&mut self) -> Option<Onward<'_>> {
+        let Judged { sentence, snapshot, caller, turn, .. } = self.judged_mut()?;
+        let upstream = upstream(sentence.as_ref(), snapshot)?;
+        Some(Onward { upstream, client: caller.client.pseudonym(), turn })
+    }
+
+    /// Whether the upstream that the request goes to speaks HTTP/1.1 and nothing else.
+    pub(super) fn speaks_http1(&self) -> bool {
+        let upstream = self.judged().and_then(Judged::upstream);
+        upstream.is_some_and(|upstream| upstream.settings().transport.protocol == Protocol::Http1)
     }
 
     /// Ends the exchange; the judgement is handed out once.
@@ -162,7 +162,7 @@ impl Seen {
 impl Judged {
     pub(super) fn new(
         head: &RequestHead<'_>,
-        route: Option<&Route>,
+        route: Option<Taken>,
         caller: Caller,
         arrived: Now,
         snapshot: Arc<Snapshot>,
@@ -173,7 +173,7 @@ impl Judged {
         Self {
             id,
             id_text: header_value(id),
-            route: route.map(Taken::from),
+            route,
             size: head.size(),
             unfit: None,
             intake: None,
@@ -186,7 +186,7 @@ impl Judged {
             held: Held::nothing(),
             judge: Duration::ZERO,
             waited: None,
-            turn: None,
+            turn: Turn::default(),
             from_origin: false,
         }
     }
@@ -207,9 +207,12 @@ impl Judged {
         std::mem::replace(&mut self.held, Held::nothing()).end(now);
     }
 
-    /// Notes that the origin has answered.
-    pub(super) fn answered_by_origin(&mut self) {
+    /// Notes that the origin has answered; the cookie that keeps the client at its server, if there is to be one.
+    pub(super) fn answered_by_origin(&mut self) -> Option<String> {
         self.from_origin = true;
+        let (upstream, now) = (upstream(self.sentence.as_ref(), &self.snapshot)?, self.passed());
+        upstream.answered(&self.turn, now);
+        upstream.cookie(&self.turn, self.caller.scheme() == Scheme::Https)
     }
 
     /// Whether the answer came from the origin.
@@ -236,17 +239,11 @@ impl Judged {
         now.elapsed().saturating_sub(self.arrived.tick.elapsed())
     }
 
-    /// The upstream that the request was let through to, if it was.
-    pub(super) fn upstream(&self) -> Option<usize> {
-        match &self.sentence {
-            Some(Sentence::Pass(permit)) => Some(permit.upstream()),
-            Some(
-                Sentence::Throttled { .. }
-                | Sentence::Crowded { .. }
-                | Sentence::Blocked
-                | Sentence::Unserved(_),
-            )
-            | None => None,
+    /// The upstream that scripts send the request to, or else its route. All that scripts can name was there at load.
+    pub(super) fn destination(&self) -> Option<usize> {
+        match self.judgement.decision.upstream() {
+            Some(name) => Fleet::of(&self.snapshot)?.find(name),
+            None => self.route.as_ref().map(|route| route.upstream),
         }
     }
 
@@ -269,8 +266,13 @@ impl Judged {
             Failure::ClientBroke => Some(Unserved::BrokenBody),
             // The origin was waited for, and itself waited for the client.
             Failure::UpstreamTimedOut => (!is_whole && intake.is_late(now)).then_some(Unserved::SlowBody),
-            Failure::ClientGone | Failure::UpstreamFailed | Failure::Internal => None,
+            Failure::ClientGone | Failure::UpstreamFailed | Failure::UpstreamBusy | Failure::Internal => None,
         })
+    }
+
+    /// The upstream that the request was let through to, if it was.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        upstream(self.sentence.as_ref(), &self.snapshot)
     }
 
     /// What the origin is told.
@@ -343,6 +345,18 @@ impl Judged {
 impl From<&Route> for Taken {
     fn from(route: &Route) -> Self {
         Self { name: Arc::clone(route.name()), number: route.number(), upstream: route.upstream() }
+    }
+}
+
+/// The upstream that a request was let through to; nothing else names one.
+fn upstream<'s>(sentence: Option<&Sentence>, snapshot: &'s Snapshot) -> Option<&'s Upstream> {
+    match sentence? {
+        Sentence::Pass(permit) => {
+            Fleet::of(snapshot)?.upstream(permit.upstream()).map(|upstream| &**upstream)
+        }
+        Sentence::Throttled { .. } | Sentence::Crowded { .. } | Sentence::Blocked | Sentence::Unserved(_) => {
+            None
+        }
     }
 }
 

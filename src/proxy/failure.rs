@@ -3,8 +3,11 @@
 //! Pingora reports one error type for everything; this sorts it into the few cases that are answered,
 //! recorded and counted differently. Nothing of an error's text goes to a client.
 
+use std::time::Duration;
+
 use pingora::{Error, ErrorSource, ErrorType};
 
+use super::onward::BUSY;
 use super::refusal::RefusalStatus;
 
 /// A failed request, sorted by who has to act.
@@ -20,6 +23,8 @@ pub enum Failure {
     UpstreamFailed,
     /// The upstream took too long.
     UpstreamTimedOut,
+    /// Every server of the upstream has as many requests as it may.
+    UpstreamBusy,
     /// A fault of our own.
     Internal,
 }
@@ -32,6 +37,7 @@ impl Failure {
             WriteTimedout,
         };
         match (error.esource(), error.etype()) {
+            (_, kind) if *kind == BUSY => Self::UpstreamBusy,
             (
                 ErrorSource::Upstream,
                 ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout,
@@ -53,7 +59,21 @@ impl Failure {
             Self::ClientStalled | Self::ClientBroke => Some(RefusalStatus::BadRequest),
             Self::UpstreamFailed => Some(RefusalStatus::BadGateway),
             Self::UpstreamTimedOut => Some(RefusalStatus::GatewayTimeout),
+            Self::UpstreamBusy => Some(RefusalStatus::ServiceUnavailable),
             Self::Internal => Some(RefusalStatus::InternalServerError),
+        }
+    }
+
+    /// When to try again, if that can be said.
+    pub fn lasts(self) -> Option<Duration> {
+        match self {
+            Self::UpstreamBusy => Some(Duration::from_secs(1)),
+            Self::ClientGone
+            | Self::ClientStalled
+            | Self::ClientBroke
+            | Self::UpstreamFailed
+            | Self::UpstreamTimedOut
+            | Self::Internal => None,
         }
     }
 
@@ -70,6 +90,7 @@ impl Failure {
             Self::ClientBroke => "client_broke",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimedOut => "upstream_timed_out",
+            Self::UpstreamBusy => "upstream_busy",
             Self::Internal => "internal",
         }
     }
@@ -104,6 +125,12 @@ mod tests {
         assert_eq!((gone.answer(), gone.recorded_status(), gone.is_upstream()), (None, 499, false));
         let stalled = failure(ErrorSource::Downstream, ErrorType::ReadTimedout);
         assert_eq!(stalled.recorded_status(), 400);
+    }
+
+    #[test]
+    fn a_busy_upstream_is_503_and_no_failure_of_it() {
+        let busy = Failure::of(&Error::new(BUSY));
+        assert_eq!((busy.recorded_status(), busy.is_upstream()), (503, false));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Pingora keeps what is read here and sends it on again, byte for byte, as long as it is no more than 64 KiB; of more it
 //! would send nothing, so more is refused. All other routes stream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::ErrorType;
@@ -10,11 +11,15 @@ use pingora::proxy::Session;
 use tokio::time::timeout;
 
 use super::Gate;
-use super::bounds::Inspection;
-use super::intake::Intake;
+use super::bounds::{BodyBounds, Inspection};
+use super::intake::{Intake, Reads};
 use super::unserved::Unserved;
+use super::upstream::fleet::Fleet;
 use crate::facts::body::{BodyFault, Document};
 use crate::facts::request::RequestHead;
+use crate::facts::time::Tick;
+use crate::routes::Route;
+use crate::snapshot::Snapshot;
 
 /// What became of a body before the request is judged.
 #[derive(Default)]
@@ -26,19 +31,41 @@ pub(super) struct Inspected {
 }
 
 impl Gate {
+    /// What is wrong with a request as far as its head shows, and what is to come of its body.
+    pub(super) fn measure(
+        &self,
+        fleet: Option<&Fleet>,
+        route: Option<&Route>,
+        head: &RequestHead<'_>,
+        has_body: bool,
+        now: Tick,
+    ) -> (Option<Unserved>, Option<Intake>) {
+        // Without a fleet nothing is served.
+        let Some(bounds) = fleet.map(Fleet::bounds) else { return (Some(Unserved::NoRoute), None) };
+        let intake = || self.intake(bounds.body(route), head.raw().is_some(), now);
+        (bounds.fault(head, has_body, route), has_body.then(intake))
+    }
+
+    fn intake(&self, bounds: &Arc<BodyBounds>, is_http1: bool, now: Tick) -> Intake {
+        let reads = if is_http1 { Reads::Timed } else { Reads::Untimed };
+        Intake::new(Arc::clone(bounds), reads, self.patience.read, now)
+    }
+
     /// Reads the body, if the route asks for it and nothing else is wrong with the request.
-    pub(super) async fn inspect(&self, session: &mut Session, raw: Option<&[u8]>) -> Inspected {
-        if !self.bounds.inspects() || session.is_body_empty() {
-            return Inspected::default();
-        }
+    pub(super) async fn inspect(
+        &self,
+        session: &mut Session,
+        raw: Option<&[u8]>,
+        snapshot: &Snapshot,
+    ) -> Inspected {
+        let fleet = Fleet::of(snapshot).filter(|fleet| fleet.bounds().inspects());
+        let Some(fleet) = fleet.filter(|_| !session.is_body_empty()) else { return Inspected::default() };
         let head = RequestHead::read(session.req_header(), super::scheme_of(session)).from_wire(raw);
-        let route = self.routes.find(head.host(), head.path());
-        let bounds = self.bounds.body(route);
-        let Some(inspection) = bounds.inspect.filter(|_| self.bounds.fault(&head, true, route).is_none())
-        else {
-            return Inspected::default();
-        };
-        let mut intake = self.intake(route, raw.is_some(), self.clock.tick());
+        let route = fleet.routes().find(head.host(), head.path());
+        let bounds = fleet.bounds().body(route);
+        let fits = fleet.bounds().fault(&head, true, route).is_none();
+        let Some(inspection) = bounds.inspect.filter(|_| fits) else { return Inspected::default() };
+        let mut intake = self.intake(bounds, raw.is_some(), self.clock.tick());
         // Large, and only for such routes.
         let read = Box::pin(self.read(session, inspection, &mut intake)).await;
         let parse = |bytes: Vec<u8>| Document::parse(&bytes, inspection.shape).map_err(Unserved::from);

@@ -15,6 +15,7 @@ pub mod http2;
 pub mod identity;
 mod inspect;
 mod intake;
+mod onward;
 pub mod origin;
 pub mod pool;
 mod rate_limit;
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::STRICT_TRANSPORT_SECURITY;
+use http::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -48,20 +49,17 @@ use crate::metrics::Metrics;
 use crate::pipeline::{self, Enquiry, Observation};
 use crate::record::Recorder;
 use crate::reload::Live;
-use crate::routes::{Route, Routes};
 use crate::scoreboard::Scoreboard;
 use crate::signals::Response;
-use bounds::Bounds;
 use door::Connection;
 use drain::Drain;
 use enforce::Sentence;
-use exchange::{Exchange, Judged, Seen};
+use exchange::{Exchange, Judged, Seen, Taken};
 use failure::Failure;
 use forward::Forwarding;
-use intake::{Intake, Reads};
 use refusal::DECISION_HEADER;
 use relay::Relay;
-use upstream::Upstream;
+use upstream::fleet::Fleet;
 use waiting::WaitingRoom;
 
 pub use identity::{Caller, Identity};
@@ -74,11 +72,7 @@ pub struct Gate {
     pub traffic: Arc<crate::traffic::Traffic>,
     /// Who is calling.
     pub identity: Arc<Identity>,
-    /// Which upstream serves what.
-    pub routes: Routes,
-    /// The upstreams, as routes number them.
-    pub upstreams: Vec<Upstream>,
-    /// The short way to them.
+    /// The short way to upstreams.
     pub relay: Relay,
     /// Where requests wait that limits delay.
     pub room: Arc<WaitingRoom>,
@@ -94,8 +88,6 @@ pub struct Gate {
     pub drain: Drain,
     /// How long to wait for clients.
     pub patience: Patience,
-    /// What requests may be like.
-    pub bounds: Bounds,
 }
 
 /// How long to wait for clients.
@@ -125,13 +117,15 @@ impl ProxyHttp for Gate {
         }
         let has_body = !session.is_body_empty();
         let raw = session.as_http1().map(|session| session.get_headers_raw_bytes());
-        let inspected = self.inspect(session, raw.as_deref()).await;
-        let (now, snapshot) = (self.clock.now(), self.live.pin());
+        let snapshot = self.live.pin();
+        let inspected = self.inspect(session, raw.as_deref(), &snapshot).await;
+        let now = self.clock.now();
 
         let head = RequestHead::read(session.req_header(), scheme_of(session)).from_wire(raw.as_deref());
         let head = head.with_body(inspected.body.as_ref());
         let caller = self.identity.identify(session, &head);
-        let route = self.routes.find(head.host(), head.path());
+        let fleet = Fleet::of(&snapshot);
+        let route = fleet.and_then(|fleet| fleet.routes().find(head.host(), head.path()));
         let enquiry = Enquiry {
             head: &head,
             ip: &caller.ip,
@@ -146,47 +140,46 @@ impl ProxyHttp for Gate {
         let judgement = pipeline::judge(&snapshot, &context);
         pipeline::count(&snapshot, located.subject(), &judgement.decision, &self.traffic, now);
 
-        let seen = Seen::of(&located, &context);
+        let (unfit, intake) = self.measure(fleet, route, &head, has_body, now.tick);
+        let (seen, route) = (Seen::of(&located, &context), route.map(Taken::from));
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
-        let unfit = self.bounds.fault(&head, has_body, route).or(inspected.fault);
-        let intake = has_body.then(|| self.intake(route, raw.is_some(), now.tick));
-        let mut judged = judged.measured(unfit, intake).decided(self.clock.tick());
+        let mut judged = judged.measured(unfit.or(inspected.fault), intake).decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, self).await;
         self.scoreboard.count(&judged.event());
         exchange.keep(judged);
         if answered? {
             return Ok(true);
         }
-        let short = relay::fits(session.req_header());
+        let short = relay::fits(session.req_header()) && exchange.speaks_http1();
         if short {
             self.relay(session, exchange).await?;
         }
         Ok(short)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        let peer = exchange.permitted().and_then(|(permit, turn)| {
-            let upstream = self.upstreams.get(permit.upstream())?;
-            upstream.peer(turn.get_or_insert_with(|| upstream.turn()))
-        });
-        peer.ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a permit"))
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        self.server(session.req_header(), exchange).map(|server| Box::new(server.peer.clone()))
     }
 
     fn fail_to_connect(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _: &HttpPeer,
         exchange: &mut Exchange,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        let moved_on = exchange.permitted().is_some_and(|(permit, turn)| {
-            let upstream = self.upstreams.get(permit.upstream());
-            upstream.zip(turn.as_mut()).is_some_and(|(upstream, turn)| upstream.move_on(turn))
-        });
-        if moved_on {
-            error.set_retry(true);
-        }
-        error
+        self.not_connected(session.req_header(), exchange, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Exchange,
+        reused: bool,
+    ) -> Box<Error> {
+        self.broke_off(session, exchange, error, reused)
     }
 
     async fn upstream_request_filter(
@@ -256,7 +249,6 @@ impl ProxyHttp for Gate {
         judged.release(now);
         if let (Some(failure), Some(upstream)) = (failure, judged.upstream())
             && failure.is_upstream()
-            && let Some(upstream) = self.upstreams.get(upstream)
         {
             self.metrics.upstream_failed(upstream.name());
         }
@@ -307,12 +299,6 @@ impl Gate {
         session.set_write_timeout(Some(self.patience.read));
     }
 
-    /// What is to come of a body.
-    fn intake(&self, route: Option<&Route>, is_http1: bool, now: Tick) -> Intake {
-        let reads = if is_http1 { Reads::Timed } else { Reads::Untimed };
-        Intake::new(Arc::clone(self.bounds.body(route)), reads, self.patience.read, now)
-    }
-
     /// Writes what the origin is to know into a request on its way there.
     fn tell_origin(&self, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
         let Some(judged) = exchange.judged() else {
@@ -329,7 +315,9 @@ impl Gate {
     fn tell_client(&self, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
         match exchange.judged_mut() {
             Some(judged) => {
-                judged.answered_by_origin();
+                if let Some(cookie) = judged.answered_by_origin() {
+                    response.append_header(SET_COOKIE, cookie)?;
+                }
                 if rate_limit::is_told(response)
                     && let Some(left) = enforce::left(judged, &self.traffic, self.clock.tick())
                 {

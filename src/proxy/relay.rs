@@ -10,7 +10,7 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as OriginSession;
-use pingora::proxy::{ProxyHttp, Session};
+use pingora::proxy::Session;
 use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, Result};
 
@@ -94,12 +94,10 @@ impl Gate {
 
     async fn relay_once(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         let now = exchange.judged().map(Judged::passed).unwrap_or_default();
-        let Some(server) = self.server(exchange) else {
-            return Error::e_explain(ErrorType::InternalError, "a request without a permit");
-        };
-        let (mut origin, reused) = match self.relay.connect(server, now).await {
+        let server = self.server(session.req_header(), exchange)?;
+        let (mut origin, reused) = match self.relay.connect(&server, now).await {
             Ok(connected) => connected,
-            Err(error) => return Err(self.fail_to_connect(session, &server.peer, exchange, error.into_up())),
+            Err(error) => return Err(self.not_connected(session.req_header(), exchange, error.into_up())),
         };
         match self.converse(session, &mut origin, exchange).await {
             Ok(()) => {
@@ -109,18 +107,8 @@ impl Gate {
                 }
                 Ok(())
             }
-            Err(mut error) => {
-                error.retry.decide_reuse(reused && session.response_written().is_none());
-                Err(error)
-            }
+            Err(error) => Err(self.broke_off(session, exchange, error, reused)),
         }
-    }
-
-    /// The server whose turn it is.
-    fn server(&self, exchange: &mut Exchange) -> Option<&Server> {
-        let (permit, turn) = exchange.permitted()?;
-        let upstream = self.upstreams.get(permit.upstream())?;
-        upstream.server(turn.get_or_insert_with(|| upstream.turn()))
     }
 
     /// Sends the head and passes the answer on.

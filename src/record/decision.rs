@@ -115,6 +115,9 @@ impl DecisionRecord<'_> {
         if let Some(limit) = self.limit {
             json.raw("\",\"limit\":\"").text(limit);
         }
+        if let Some(upstream) = self.decision.upstream() {
+            json.raw("\",\"upstream\":\"").text(upstream);
+        }
         if let Some(fault) = self.fault {
             json.raw("\",\"fault\":\"").text(fault);
         }

@@ -57,6 +57,8 @@ pub struct Terms<'a> {
     pub counters: &'a [Declared],
     /// The limits that `[concurrency]` declares, by name.
     pub caps: &'a [String],
+    /// The names of the upstreams.
+    pub upstreams: &'a [String],
     /// Rule sets that are watched, not enforced.
     pub observe_only: &'a [String],
     /// Signals that are read whether or not a script names them.
@@ -73,6 +75,7 @@ impl<'a> Terms<'a> {
             lists: &[],
             counters: &[],
             caps: &[],
+            upstreams: &[],
             observe_only: &[],
             always: &[],
             bounds: Bounds::default(),

@@ -145,6 +145,7 @@ const fn wanted(parameter: Parameter) -> &'static str {
         Parameter::TagName => "the end of the header's name, of lower-case letters, digits and `-`",
         Parameter::TagValue => "a string, a number or a boolean",
         Parameter::Cap => "the name of a limit that `[concurrency]` declares",
+        Parameter::Upstream => "the name of an upstream, as `[upstream.NAME]` declares it",
         Parameter::Counter => "the name of a counter that `[counters]` declares",
         Parameter::Item => {
             "a string, a number or a boolean, for a counter of distinct values and only for one; `\"\"` is not counted"

@@ -8,6 +8,7 @@
 mod busiest;
 mod counts;
 mod history;
+mod routes;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use history::History;
 pub use busiest::KEPT as CLIENTS_KEPT;
 pub use counts::Outcomes;
 pub use history::{Busy, Standings, Table};
+pub use routes::{RouteNumbers, SPARE_ROUTES};
 
 /// Counts for operators who look on. Made once, shared by all threads and all snapshots.
 pub struct Scoreboard {
@@ -63,7 +65,7 @@ struct Kept {
 }
 
 impl Scoreboard {
-    /// Nothing was counted yet. `routes` is how many routes there are; their numbers are below it.
+    /// Nothing was counted yet. `routes` is how many routes are told apart; what has a higher number is not counted.
     pub fn new(workers: NonZeroUsize, routes: usize, snapshot: &Snapshot, now: Tick) -> Self {
         let known = Arc::new(Known::of(snapshot));
         let empty = || Counts::new(routes, &known);

@@ -36,6 +36,8 @@ pub struct Needs {
 pub struct RequestContext<'a> {
     needs: Arc<Needs>,
     values: Vec<Value<'a>>,
+    /// What is kept and shown of some values instead, by slot, in order.
+    masks: Vec<(usize, Value<'a>)>,
 }
 
 impl Key {
@@ -105,11 +107,15 @@ impl Needs {
 
     /// Reads every need.
     pub fn read<'a>(self: &Arc<Self>, facts: &Facts<'a>) -> RequestContext<'a> {
-        let mut values = Vec::with_capacity(self.keys.len());
+        let (mut values, mut masks) = (Vec::with_capacity(self.keys.len()), Vec::new());
         for (key, name) in self.keys.iter().zip(&self.names) {
-            values.extend(self.signals.get(key.signal).map(|signal| (signal.read)(facts, name)));
+            let Some(signal) = self.signals.get(key.signal) else { continue };
+            if let Some(recorded) = signal.recorded {
+                masks.push((values.len(), recorded(facts, name)));
+            }
+            values.push((signal.read)(facts, name));
         }
-        RequestContext { needs: Arc::clone(self), values }
+        RequestContext { needs: Arc::clone(self), values, masks }
     }
 
     /// Reads every need from a recorded `signals` object. A need that was not recorded, because the policy of
@@ -128,7 +134,7 @@ impl Needs {
             }))
         });
         let values = values.collect();
-        (RequestContext { needs: Arc::clone(self), values }, missing)
+        (RequestContext { needs: Arc::clone(self), values, masks: Vec::new() }, missing)
     }
 }
 
@@ -154,21 +160,29 @@ impl<'a> RequestContext<'a> {
         &self.values
     }
 
+    /// The values as they are kept and shown.
+    fn recorded(&self) -> impl Iterator<Item = &Value<'a>> {
+        let mut masks = self.masks.iter().peekable();
+        self.values.iter().enumerate().map(move |(slot, value)| {
+            masks.next_if(|(masked, _)| *masked == slot).map_or(value, |(_, mask)| mask)
+        })
+    }
+
     /// The values of these keys by their names, in order; keys of another root are passed over.
     pub fn of<'b>(&'b self, keys: &'b BTreeSet<Key>) -> impl Iterator<Item = (String, &'b Value<'a>)> + 'b {
-        let read = self.needs.keys.iter().zip(&self.values).filter(|(key, _)| keys.contains(key));
+        let read = self.needs.keys.iter().zip(self.recorded()).filter(|(key, _)| keys.contains(key));
         read.map(|(key, value)| (Named { needs: &self.needs, key }.to_string(), value))
     }
 
     /// Every value by its name, in order.
     pub fn iter(&self) -> impl Iterator<Item = (String, &Value<'a>)> + '_ {
-        self.needs.names().zip(&self.values)
+        self.needs.names().zip(self.recorded())
     }
 
     /// The same values, borrowing nothing.
     pub fn to_owned(&self) -> RequestContext<'static> {
         let values = self.values.iter().cloned().map(Value::into_owned).collect();
-        RequestContext { needs: Arc::clone(&self.needs), values }
+        RequestContext { needs: Arc::clone(&self.needs), values, masks: self.owned_masks() }
     }
 
     /// The same values, borrowing nothing; those in slots that are not kept are empty.
@@ -177,13 +191,17 @@ impl<'a> RequestContext<'a> {
             let signal = self.needs.signals.get(key.signal).filter(|_| !kept);
             signal.map_or_else(|| value.clone().into_owned(), |signal| signal.kind.empty())
         });
-        RequestContext { needs: Arc::clone(&self.needs), values: values.collect() }
+        RequestContext { needs: Arc::clone(&self.needs), values: values.collect(), masks: self.owned_masks() }
+    }
+
+    fn owned_masks(&self) -> Vec<(usize, Value<'static>)> {
+        self.masks.iter().map(|(slot, mask)| (*slot, mask.clone().into_owned())).collect()
     }
 
     /// Appends a JSON object: each need by name.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let mut before = b'{';
-        for (member, value) in self.needs.members.iter().zip(&self.values) {
+        for (member, value) in self.needs.members.iter().zip(self.recorded()) {
             out.push(before);
             out.extend_from_slice(member);
             value.write_json(out);
@@ -197,7 +215,7 @@ impl<'a> RequestContext<'a> {
 impl Serialize for RequestContext<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.values.len()))?;
-        for (key, value) in self.needs.keys.iter().zip(&self.values) {
+        for (key, value) in self.needs.keys.iter().zip(self.recorded()) {
             map.serialize_key(&format_args!("{}", Named { needs: &self.needs, key }))?;
             map.serialize_value(value)?;
         }

@@ -30,6 +30,7 @@ pub use secrets::Secrets;
 pub use value::{Kind, Text, Value};
 
 use crate::facts::client::Client;
+use crate::facts::ja4::Ja4;
 use crate::facts::place::Place;
 use crate::facts::request::RequestHead;
 use crate::facts::time::Wall;
@@ -68,6 +69,8 @@ pub trait Readings {
     fn country_weight(&self) -> i64;
     /// Events of the named counter for this request's key; 0 for a counter nobody declared.
     fn count(&self, counter: &str) -> i64;
+    /// What clients with this fingerprint are called; empty if nothing.
+    fn class(&self, ja4: &Ja4) -> &str;
     /// Whether the full address is on the named list; `false` for a list nobody declared.
     fn listed(&self, list: &str) -> bool;
 }
@@ -132,6 +135,8 @@ pub struct Signal {
     pub doc: &'static str,
     /// Reads it.
     pub read: Read,
+    /// Reads what is kept and shown of it, if that is less than what scripts read.
+    pub recorded: Option<Read>,
 }
 
 /// Every signal that scripts may read. A Rust user who embeds the gate may add own ones.
@@ -153,7 +158,7 @@ impl Root {
 impl Signal {
     /// A plain property: `req.method`.
     pub const fn property(root: Root, name: &'static str, kind: Kind, doc: &'static str, read: Read) -> Self {
-        Self { root, name, argument: None, kind, domain: Domain::Any, doc, read }
+        Self { root, name, argument: None, kind, domain: Domain::Any, doc, read, recorded: None }
     }
 
     /// A method with one argument that names something: `req.header("accept")`.
@@ -165,13 +170,19 @@ impl Signal {
         doc: &'static str,
         read: Read,
     ) -> Self {
-        Self { root, name, argument: Some(argument), kind, domain: Domain::Any, doc, read }
+        Self { root, name, argument: Some(argument), kind, domain: Domain::Any, doc, read, recorded: None }
     }
 
     /// The same signal, which has only these values.
     #[must_use]
     pub const fn within(self, domain: Domain) -> Self {
         Self { domain, ..self }
+    }
+
+    /// The same signal, of which nothing but this leaves a judgement: for values that must not be kept.
+    #[must_use]
+    pub const fn recorded_as(self, recorded: Read) -> Self {
+        Self { recorded: Some(recorded), ..self }
     }
 
     /// The object between root and property: `geo` of `geo.country`, empty if there is none.
@@ -248,7 +259,7 @@ mod tests {
         let vocabulary = Vocabulary::standard();
         for name in "method scheme host path query version size header has_header cookie param client.id \
                      client.prefix client.rate client.listed geo.country geo.continent geo.asn geo.weight \
-                     geo.rate geo.usual geo.surge geo.anomaly route.rate route.usual route.surge route.anomaly tls.version tls.alpn tls.sni tls.ja4 tls.client count time.hour \
+                     geo.rate geo.usual geo.surge geo.anomaly route.rate route.usual route.surge route.anomaly tls.version tls.alpn tls.sni tls.ja4 tls.class tls.client count time.hour \
                      time.weekday"
             .split_whitespace()
         {

@@ -1,6 +1,7 @@
 //! Signals of the TLS session; all `""` in the clear.
 
-use super::{Kind, Root, Signal, Value};
+use super::{Domain, Facts, Kind, Name, Root, Signal, Value};
+use crate::facts::ja4::Ja4;
 
 pub(super) const SIGNALS: &[Signal] = &[
     Signal::property(
@@ -28,9 +29,18 @@ pub(super) const SIGNALS: &[Signal] = &[
         Root::Request,
         "tls.ja4",
         Kind::Text,
-        "the JA4 fingerprint of the client's hello; `\"\"` in the clear",
-        |facts, _| Value::text(facts.tls.map_or("", |tls| &*tls.ja4)),
-    ),
+        "the JA4 fingerprint of the client's hello, which records keep as its class; `\"\"` in the clear",
+        |facts, _| Value::text(ja4(facts).map_or("", Ja4::as_str)),
+    )
+    .recorded_as(class),
+    Signal::property(
+        Root::Request,
+        "tls.class",
+        Kind::Text,
+        "what `[fingerprints]` calls clients with this fingerprint; `\"\"` if nothing",
+        class,
+    )
+    .within(Domain::Lower),
     Signal::property(
         Root::Request,
         "tls.client",
@@ -39,3 +49,11 @@ pub(super) const SIGNALS: &[Signal] = &[
         |facts, _| Value::text(facts.tls.map_or("", |tls| &*tls.client)),
     ),
 ];
+
+fn ja4<'a>(facts: &Facts<'a>) -> Option<&'a Ja4> {
+    facts.tls?.ja4.as_ref()
+}
+
+fn class<'a>(facts: &Facts<'a>, _: &Name) -> Value<'a> {
+    Value::text(ja4(facts).map_or("", |ja4| facts.readings.class(ja4)))
+}

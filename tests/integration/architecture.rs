@@ -12,13 +12,14 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["cases", "explain", "pipeline", "snapshot"]),
     (3, &["decision", "rules"]),
     (2, &["actions", "signals"]),
-    (1, &["geoip", "ip_list", "routes", "traffic"]),
+    (1, &["fingerprints", "geoip", "ip_list", "routes", "traffic"]),
     (0, &["facts"]),
 ];
 
 /// What may be named only in some places: a word, the files or folders that may name it, and why.
 const OWNED: &[(&str, &[&str], &str)] = &[
     ("rhai", &["rules/", "signals/value.rs"], "another implementation of the language can take its place"),
+    ("ppp", &["facts/proxy_protocol.rs"], "what a proxy says first is read in one place"),
     ("pingora_limits", &["traffic/"], "counting has one owner"),
     ("maxminddb", &["geoip/"], "reading databases has one owner"),
     ("ratatui", &["cli/top/"], "only one command has a screen"),

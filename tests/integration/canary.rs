@@ -1,6 +1,7 @@
 //! The canary: addresses that nobody else has go through every path of a real process, and then every place where
 //! something comes out is searched for them, byte by byte and in every spelling.
 
+mod introduced;
 mod spellings;
 
 use std::collections::BTreeSet;

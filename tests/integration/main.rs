@@ -21,6 +21,7 @@ mod crowds;
 mod delays;
 mod enforcement;
 mod failures;
+mod fingerprints;
 mod http2;
 mod identity;
 mod inflight;
@@ -32,12 +33,14 @@ mod records;
 mod reload;
 mod short_way;
 mod smuggling;
+mod sockets;
 mod stopping;
 mod support;
 mod surges;
 mod tls;
 mod top;
 mod traffic;
+mod upstreams;
 
 #[path = "../support/certificates.rs"]
 mod certificates;

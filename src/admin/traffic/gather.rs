@@ -35,8 +35,9 @@ fn counted(admin: &Admin, standings: &Standings, now: Now) -> View {
         rates: rates(outcomes),
         ..Country::default()
     };
+    let routes = admin.routes.names();
     let route = |(number, outcomes): (&Option<usize>, &Outcomes)| Route {
-        route: number.and_then(|number| admin.routes.get(number).cloned()),
+        route: number.and_then(|number| routes.get(number).cloned()),
         rates: rates(outcomes),
     };
     let clients = standings.clients.iter().map(|(client, busy)| Client {
@@ -80,8 +81,9 @@ fn join(view: &mut View, admin: &Admin, snapshot: &Snapshot, standings: &Standin
     view.surges = traffic.surges(now).iter().map(surge).collect();
     let configured = country_limits(snapshot, now);
     view.limits = whole_limits(snapshot, standings).chain(configured).collect();
+    let routes = admin.routes.names();
     for crowded in traffic.crowded(now) {
-        let (per, key) = whose(&crowded.whose, &admin.routes);
+        let (per, key) = whose(&crowded.whose, &routes);
         let limit = snapshot.limit(&crowded.limit.as_str().into(), per);
         let window = limit.map_or(0.0, |limit| limit.spec().window.duration().as_secs_f64());
         show_share(&mut view.limits, &crowded, per, key, window);

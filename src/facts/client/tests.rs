@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use zeroize::Zeroizing;
 
 fn keys() -> Keyring {
     Keyring::new(&Zeroizing::new([7; 32]))

@@ -13,7 +13,7 @@ use crate::facts::client::Prefix;
 pub struct Crowd {
     bounds: Bounds,
     here: AtomicUsize,
-    turned_away: [AtomicU64; 2],
+    turned_away: [AtomicU64; 3],
     clients: Mutex<HashMap<Prefix, u32>>,
 }
 
@@ -33,6 +33,8 @@ pub enum Full {
     All,
     /// There are as many from that network as there may be.
     Client,
+    /// No proxy that may do so introduced it, where one has to.
+    Unintroduced,
 }
 
 /// A place for one connection. It is free again when this is dropped.
@@ -43,14 +45,15 @@ pub struct Place {
 }
 
 impl Full {
-    /// Both reasons.
-    pub const ALL: [Self; 2] = [Self::All, Self::Client];
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::All, Self::Client, Self::Unintroduced];
 
     /// What metrics call it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::All => "connections",
             Self::Client => "client",
+            Self::Unintroduced => "proxy_protocol",
         }
     }
 }
@@ -66,21 +69,11 @@ impl Crowd {
     pub fn enter(self: &Arc<Self>, client: Option<Prefix>) -> Result<Place, Full> {
         if self.here.fetch_add(1, Ordering::Relaxed) >= self.bounds.most {
             self.here.fetch_sub(1, Ordering::Relaxed);
-            return self.turn_away(Full::All);
+            return Err(self.turn_away(Full::All));
         }
         // From here on the place gives back what it has, whatever happens.
         let mut place = Place { crowd: Arc::clone(self), client: None };
-        if let Some(client) = client {
-            let mut clients = self.clients();
-            let count = clients.entry(client).or_default();
-            if *count >= self.bounds.per_client {
-                drop(clients);
-                return self.turn_away(Full::Client);
-            }
-            *count += 1;
-            place.client = Some(client);
-        }
-        Ok(place)
+        place.belongs_to(client).map(|()| place)
     }
 
     /// How many connections there are.
@@ -93,21 +86,40 @@ impl Crowd {
         self.tally(why).load(Ordering::Relaxed)
     }
 
-    fn turn_away<T>(&self, why: Full) -> Result<T, Full> {
+    /// Counts somebody who cannot come in; says why.
+    pub(super) fn turn_away(&self, why: Full) -> Full {
         self.tally(why).fetch_add(1, Ordering::Relaxed);
-        Err(why)
+        why
     }
 
     fn tally(&self, why: Full) -> &AtomicU64 {
-        let [all, client] = &self.turned_away;
+        let [all, client, unintroduced] = &self.turned_away;
         match why {
             Full::All => all,
             Full::Client => client,
+            Full::Unintroduced => unintroduced,
         }
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<Prefix, u32>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Counts the place, which was nobody's so far, as one of this client's.
+    pub fn belongs_to(&mut self, client: Option<Prefix>) -> Result<(), Full> {
+        let Some(client) = client else { return Ok(()) };
+        let mut clients = self.crowd.clients();
+        let count = clients.entry(client).or_default();
+        if *count >= self.crowd.bounds.per_client {
+            drop(clients);
+            return Err(self.crowd.turn_away(Full::Client));
+        }
+        *count += 1;
+        drop(clients);
+        self.client = Some(client);
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The door: where clients' connections come in, before there is any request.
 //!
 //! ```text
-//!  accept -> enter the crowd -> (TLS handshake) -> Accepted -> the gate
+//!  accept -> enter the crowd -> (PROXY protocol) -> (TLS handshake) -> Accepted -> the gate
 //! ```
 //!
 //! [`Door`] is a service with an accept loop of its own for each [`Entrance`]; a connection is then handled on the
@@ -11,12 +11,13 @@
 mod accepted;
 pub mod certificate;
 mod crowd;
+mod introduction;
+mod listening;
 mod pulse;
 pub mod tls;
 mod transport;
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,20 +27,20 @@ use pingora::protocols::{Stream, UniqueIDType};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora_runtime::current_handle;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::drain::Drain;
-use super::server::Listener;
 use super::unread::Unread;
-use crate::facts::client::{PeerAddr, Truncation, TrustedProxies};
+use crate::facts::client::{PeerAddr, Prefix, Truncation, TrustedProxies};
 
 pub use accepted::{Accepted, Connection, Manner};
 pub use crowd::{Bounds, Crowd, Full, Place};
+pub use listening::{Listening, UnixDoor, UnixError};
 pub use pulse::{Phase, Pulse};
 pub use transport::{Deadlines, Socket, Transport};
 
+use introduction::introduced;
 use tls::Tls;
 
 /// The service that lets clients in, and hands their connections to `A`.
@@ -53,9 +54,11 @@ pub struct Door<A> {
 /// One listener, and how connections come in by it.
 pub struct Entrance {
     /// Where it listens.
-    pub listener: Listener,
+    pub listener: Listening,
     /// How TLS is spoken; `None` in the clear.
     pub tls: Option<Arc<Tls>>,
+    /// Who introduces each connection by the PROXY protocol; `None` if nobody does.
+    pub introducers: Option<TrustedProxies>,
     /// How requests are answered.
     pub manner: Arc<Manner>,
     /// What all entrances share.
@@ -110,6 +113,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Door<A> {
 struct Hall<A> {
     app: Arc<A>,
     tls: Option<Arc<Tls>>,
+    introducers: Option<TrustedProxies>,
     manner: Arc<Manner>,
     porter: Arc<Porter>,
     unread: Arc<Unread>,
@@ -122,14 +126,14 @@ impl Entrance {
     where
         A: ServerApp + Send + Sync + 'static,
     {
-        let Self { listener, tls, manner, porter } = self;
-        let address = listener.address();
-        let socket = match TcpListener::from_std(listener.into_socket()) {
+        let Self { listener, tls, introducers, manner, porter } = self;
+        let address = listener.to_string();
+        let socket = match listener.open() {
             Ok(socket) => socket,
             Err(error) => return warn!("no client can connect to `{address}`: {error}"),
         };
         let mut stopped = stop.clone();
-        let hall = Arc::new(Hall { app, tls, manner, porter, unread, stop });
+        let hall = Arc::new(Hall { app, tls, introducers, manner, porter, unread, stop });
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -137,7 +141,6 @@ impl Entrance {
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    let peer = PeerAddr::new(Some(peer));
                     current_handle().spawn(Arc::clone(&hall).serve(socket, peer));
                 }
                 Err(error) => {
@@ -151,13 +154,13 @@ impl Entrance {
 
 impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
     /// Serves one connection, to its end.
-    async fn serve(self: Arc<Self>, socket: TcpStream, peer: PeerAddr) {
-        let Some(place) = self.porter.admit(peer) else { return };
-        let id = socket.as_raw_fd();
-        let Ok(socket) = own(socket) else { return };
+    async fn serve(self: Arc<Self>, socket: Socket, peer: PeerAddr) {
+        let Ok(place) = self.admit(peer) else { return };
+        let id = socket.id();
+        let Ok(socket) = socket.moved_here() else { return };
         let pulse = Arc::new(Pulse::default());
-        let welcomed = match self.welcome(Socket::Tcp(socket), id, peer, place, &pulse).await {
-            Ok(stream) => stream,
+        let (welcomed, peer) = match self.welcome(socket, id, peer, place, &pulse).await {
+            Ok(welcomed) => welcomed,
             Err(error) => return debug!("a connection ended before its first request: {error}"),
         };
         let mut next = Some(welcomed);
@@ -169,19 +172,49 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         }
     }
 
-    /// What comes before the first request: the handshake, if this is an entrance by TLS.
+    /// A place in the crowd, if there is room, for a peer that may come in here.
+    fn admit(&self, peer: PeerAddr) -> Result<Place, Full> {
+        match &self.introducers {
+            None => self.porter.crowd.enter(self.porter.client(peer)),
+            // Whose connection it is will be said.
+            Some(introducers) if introducers.trust(peer) => self.porter.crowd.enter(None),
+            Some(_) => Err(self.porter.crowd.turn_away(Full::Unintroduced)),
+        }
+    }
+
+    /// Who is at the other end, by the word of a proxy that introduces it.
+    async fn introduced(
+        &self,
+        transport: &mut Transport,
+        proxy: PeerAddr,
+        place: &mut Place,
+    ) -> io::Result<PeerAddr> {
+        let told = introduced(transport, proxy).await;
+        if told.is_err() {
+            self.porter.crowd.turn_away(Full::Unintroduced);
+        }
+        let peer = told?;
+        let room = place.belongs_to(self.porter.client(peer));
+        room.map(|()| peer).map_err(|full| io::Error::other(format!("no room: {}", full.as_str())))
+    }
+
+    /// What comes before the first request: an introduction and a handshake, as this entrance has them.
     async fn welcome(
         &self,
         socket: Socket,
         id: UniqueIDType,
         peer: PeerAddr,
-        place: Place,
+        mut place: Place,
         pulse: &Arc<Pulse>,
-    ) -> io::Result<Stream> {
+    ) -> io::Result<(Stream, PeerAddr)> {
         let (pulse, deadlines) = (Arc::clone(pulse), self.porter.deadlines);
         let manner = Arc::clone(&self.manner);
         let mut transport = Transport::new(socket, Arc::clone(&pulse), deadlines);
-        Ok(match &self.tls {
+        let peer = match self.introducers {
+            None => peer,
+            Some(_) => self.introduced(&mut transport, peer, &mut place).await?,
+        };
+        let stream: Stream = match &self.tls {
             None => {
                 let http2 = manner.http2 && transport.begins_with(HTTP2_PREFACE).await?;
                 let connection = Connection { peer, tls: None, http2, pulse, manner };
@@ -193,21 +226,14 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
                 let connection = Connection { peer, tls: Some(session), http2, pulse, manner };
                 Box::new(Accepted::new(stream, id, connection, place))
             }
-        })
+        };
+        Ok((stream, peer))
     }
 }
 
 impl Porter {
-    /// A place in the crowd; `None` if there is no room.
-    fn admit(&self, peer: PeerAddr) -> Option<Place> {
-        let client = (!self.trusted.trust(peer)).then(|| peer.prefix(self.truncation));
-        self.crowd.enter(client).ok()
+    /// Whose connections are counted together with those of a peer; `None` if nobody's are.
+    fn client(&self, peer: PeerAddr) -> Option<Prefix> {
+        (!self.trusted.trust(peer)).then(|| peer.prefix(self.truncation))
     }
-}
-
-/// The socket, watched by the thread that serves it instead of the one that accepted it: otherwise each thread would
-/// have to be woken by another for every read.
-fn own(socket: TcpStream) -> io::Result<TcpStream> {
-    socket.set_nodelay(true)?;
-    TcpStream::from_std(socket.into_std()?)
 }

@@ -18,6 +18,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{self, Certificate, PemFile, Shown};
 use super::transport::Transport;
+use crate::facts::hello::{HelloReader, Progress};
+use crate::facts::ja4::Ja4;
 use crate::facts::problem::Problem;
 use crate::facts::tls::{TlsSession, TlsVersion};
 
@@ -58,12 +60,13 @@ impl Tls {
     /// Makes a TLS session of a connection.
     pub(super) async fn shake_hands(
         &self,
-        transport: Transport,
+        mut transport: Transport,
     ) -> io::Result<(TlsStream<Transport>, TlsSession)> {
         let Some(config) = self.0.load_full() else {
             return Err(io::Error::other("no certificates are loaded"));
         };
-        let stream = match TlsAcceptor::from(config).accept(transport).into_fallible().await {
+        transport.open_tap();
+        let mut stream = match TlsAcceptor::from(config).accept(transport).into_fallible().await {
             Ok(stream) => stream,
             Err((error, mut transport)) => {
                 // The alert that tells the client why; it may be gone.
@@ -71,8 +74,17 @@ impl Tls {
                 return Err(error);
             }
         };
+        let heard = stream.get_mut().0.close_tap();
         let session = session(stream.get_ref().1);
-        Ok((stream, session))
+        Ok((stream, TlsSession { ja4: fingerprint(&heard), ..session }))
+    }
+}
+
+/// The fingerprint of the first hello. What rustls understood and this does not has none, which is no reason to refuse.
+fn fingerprint(heard: &[u8]) -> Option<Ja4> {
+    match HelloReader::default().read(heard) {
+        Progress::Done(hello) => Some(Ja4::of(&hello)),
+        Progress::More | Progress::NotTls => None,
     }
 }
 
@@ -139,7 +151,7 @@ fn session(connection: &ServerConnection) -> TlsSession {
         version,
         alpn: alpn.unwrap_or_default().into(),
         sni: connection.server_name().unwrap_or_default().to_ascii_lowercase().into(),
-        ja4: Box::default(),
+        ja4: None,
         client: client.map(|(_, client)| client.subject().to_string()).unwrap_or_default().into(),
     }
 }

@@ -111,9 +111,9 @@ impl Refusal {
         Self { problem, ..self }
     }
 
-    /// Says when to come back.
-    pub fn retry_after(self, wait: Duration) -> Self {
-        Self { retry_after: Some(wait), ..self }
+    /// Says when to come back, if that can be said.
+    pub fn retry_after(self, wait: impl Into<Option<Duration>>) -> Self {
+        Self { retry_after: wait.into(), ..self }
     }
 
     /// Says which limit was hit.

@@ -30,6 +30,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<&'static str>,
     reasons: Vec<&'a Reason>,
     errors: Vec<ErrorLine<'a>>,
@@ -69,6 +71,7 @@ impl<'a> Line<'a> {
             wanted: decision.action(),
             action: record.outcome,
             limit: record.limit,
+            upstream: decision.upstream().map(|name| name.as_str()),
             fault: record.fault,
             reasons: decision.reasons().iter().chain(&record.refused_for).collect(),
             errors: errors.map(|(outcome, error)| ErrorLine { rule: &outcome.rule, error }).collect(),
@@ -88,9 +91,10 @@ fn cut(text: &str) -> &str {
 
 fn says() -> impl Strategy<Value = Vec<Say>> {
     let reason = prop_oneof!["[a-z]{1,8}\\.[a-z]{1,8}", any::<String>()];
-    let say = (0..6, reason, any::<i64>()).prop_map(|(kind, text, points)| {
+    let say = (0..7, reason, any::<i64>()).prop_map(|(kind, text, points)| {
         let reason = text.as_str().into();
         match kind {
+            6 => Say::Route { upstream: reason },
             0 | 1 => Say::Add { reason, points: points % 101 },
             2 => Say::Allow { reason },
             3 => Say::Throttle { reason, per: Per::Country, rate: Rate::new(2.5).unwrap() },

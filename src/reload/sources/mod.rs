@@ -26,6 +26,8 @@ pub const MAX_TEXT: u64 = MIB;
 pub const MAX_SCRIPTS: usize = 1000;
 /// How many bytes an address list may have.
 pub const MAX_LIST: u64 = 256 * MIB;
+/// How many bytes a file of fingerprints may have.
+pub const MAX_FINGERPRINTS: u64 = 16 * MIB;
 /// How many bytes a GeoIP database may have.
 pub const MAX_DATABASE: u64 = 512 * MIB;
 /// How many bytes a file of certificates, or of a key, may have.
@@ -64,6 +66,8 @@ pub struct DataPath {
 pub enum DataKind {
     /// Addresses and networks as text, up to [`MAX_LIST`] bytes.
     List,
+    /// Fingerprints and their classes as text, up to [`MAX_FINGERPRINTS`] bytes.
+    Fingerprints,
     /// A GeoIP database, up to [`MAX_DATABASE`] bytes.
     Database,
     /// Certificates, or a key, as PEM, up to [`MAX_CERTIFICATE`] bytes.
@@ -260,6 +264,7 @@ impl DataKind {
     fn bound(self) -> Bound {
         match self {
             Self::List => Bound { bytes: MAX_LIST, what: "a list" },
+            Self::Fingerprints => Bound { bytes: MAX_FINGERPRINTS, what: "a file of fingerprints" },
             Self::Database => Bound { bytes: MAX_DATABASE, what: "a database" },
             Self::Certificate => Bound { bytes: MAX_CERTIFICATE, what: "a file of certificates" },
         }

@@ -284,6 +284,10 @@ impl Checker<'_> {
             let known: Vec<&str> = self.terms.caps.iter().map(String::as_str).collect();
             self.declared(&known, "concurrency limit", "[concurrency]", name, position);
         }
+        if let (Parameter::Upstream, Given::Text(name)) = (parameter, &value) {
+            let known: Vec<&str> = self.terms.upstreams.iter().map(String::as_str).collect();
+            self.declared(&known, "upstream", "[upstream.NAME]", name, position);
+        }
         Some(value)
     }
 
@@ -303,9 +307,11 @@ impl Checker<'_> {
             Parameter::Points | Parameter::Rate => Given::Int(1),
             Parameter::TagValue | Parameter::Counter | Parameter::Item => Given::Text("x".into()),
             // Literals always have their value here, or were reported.
-            Parameter::Reason | Parameter::Per | Parameter::TagName | Parameter::Cap => {
-                Given::Other("unknown")
-            }
+            Parameter::Reason
+            | Parameter::Per
+            | Parameter::TagName
+            | Parameter::Cap
+            | Parameter::Upstream => Given::Other("unknown"),
         };
         let given: Vec<Given> = verb
             .parameters
@@ -323,6 +329,9 @@ impl Checker<'_> {
             }
             Ok(Say::Concurrency { limit }) => {
                 self.checked.reasons.insert(crate::actions::concurrency_reason(&limit));
+            }
+            Ok(Say::Route { upstream }) => {
+                self.checked.reasons.insert(crate::actions::route_reason(&upstream));
             }
             Ok(Say::Tag { .. } | Say::Count { .. }) | Err(_) => {}
         }

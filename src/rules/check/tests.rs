@@ -7,8 +7,13 @@ fn load(text: &str) -> Result<Policy, Vec<String>> {
     let lists = ["blocklist".to_owned()];
     let counters = ["login_failed".into(), crate::rules::Declared::distinct("paths")];
     let vocabulary = Vocabulary::standard();
-    let terms =
-        Terms { lists: &lists, counters: &counters, caps: &["slots".to_owned()], ..Terms::of(&vocabulary) };
+    let terms = Terms {
+        lists: &lists,
+        counters: &counters,
+        caps: &["slots".to_owned()],
+        upstreams: &["honeypot".to_owned()],
+        ..Terms::of(&vocabulary)
+    };
     let script = Script { path: "t.rhai".into(), text: text.into() };
     Policy::load(&[script], &terms).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
@@ -36,6 +41,7 @@ const MISSPELT: &[(&str, &str)] = &[
     ("req.header(\"a b\")", "t.rhai:2:12: `a b` cannot be a header's name"),
     ("req.client.listed(\"bloklist\")", "t.rhai:2:19: unknown list `bloklist`; did you mean `blocklist`?"),
     ("risk.concurrency(\"slot\")", "t.rhai:2:18: unknown concurrency limit `slot`; did you mean `slots`?"),
+    ("risk.route(\"honypot\")", "t.rhai:2:12: unknown upstream `honypot`; did you mean `honeypot`?"),
     ("req.count(\"nope\")", "t.rhai:2:11: unknown counter `nope`; declare it in `[counters]`"),
     ("risk.ad(\"a.b\", 1)", "t.rhai:2:6: unknown verb `risk.ad`; did you mean `add`?"),
     (

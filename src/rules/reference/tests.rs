@@ -52,7 +52,13 @@ fn declared(toml: &str) -> (Vec<String>, Vec<Declared>) {
 fn load(scripts: &[Script], lists: &[String], counters: &[Declared]) -> Result<Policy, Vec<Problem>> {
     Policy::load(
         scripts,
-        &Terms { lists, counters, caps: &["exports".to_owned()], ..Terms::of(&Vocabulary::standard()) },
+        &Terms {
+            lists,
+            counters,
+            caps: &["exports".to_owned()],
+            upstreams: &["honeypot".to_owned()],
+            ..Terms::of(&Vocabulary::standard())
+        },
     )
 }
 
