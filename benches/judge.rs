@@ -226,6 +226,7 @@ impl Kept {
             outcome: Outcome::Allowed,
             limit: None,
             fault: None,
+            refused_for: None,
             judge: Duration::from_micros(3),
             waited: Duration::ZERO,
             total: Duration::from_micros(345),

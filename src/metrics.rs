@@ -155,6 +155,17 @@ impl Metrics {
         judge: Duration,
         total: Duration,
     ) {
+        self.ended(country, outcome, level);
+        self.judge.observe(judge.as_secs_f64());
+        self.request.observe(total.as_secs_f64());
+    }
+
+    /// Counts a request that was refused before anybody could read it. It took no time to judge.
+    pub fn unread(&self, country: CountryCode, level: Level) {
+        self.ended(country, Outcome::Blocked, level);
+    }
+
+    fn ended(&self, country: CountryCode, outcome: Outcome, level: Level) {
         let at =
             (country.index() * Outcome::ALL.len() + outcome as usize) * Level::ALL.len() + level as usize;
         let labels = || [country.as_str().to_owned(), outcome.as_str().to_owned(), level.as_str().to_owned()];
@@ -162,8 +173,6 @@ impl Metrics {
             Some(handle) => handle.get_or_init(|| self.decisions.with_label_values(&labels())).inc(),
             None => self.decisions.with_label_values(&labels()).inc(),
         }
-        self.judge.observe(judge.as_secs_f64());
-        self.request.observe(total.as_secs_f64());
     }
 
     /// Counts a request from `country` that a limit `per` this key turned away.

@@ -42,6 +42,7 @@ pub struct Route {
     name: Arc<str>,
     key: RouteKey,
     number: usize,
+    position: usize,
     upstream: usize,
 }
 
@@ -116,7 +117,8 @@ impl Routes {
             return Err(RouteError::Duplicate(other.route.name.to_string()));
         }
         let (name, key) = (spec.name.into(), RouteKey::named(spec.name));
-        let route = Route { name, key, number: spec.number, upstream: spec.upstream };
+        let (number, position, upstream) = (spec.number, self.len, spec.upstream);
+        let route = Route { name, key, number, position, upstream };
         paths.0.push(Entry { prefix: prefix.into(), parent: None, route });
         Ok(())
     }
@@ -136,6 +138,11 @@ impl Route {
     /// What statistics call it.
     pub fn number(&self) -> usize {
         self.number
+    }
+
+    /// Its place in the order in which the routes were given, from 0.
+    pub fn position(&self) -> usize {
+        self.position
     }
 
     /// Which upstream, as an index into the list that the routes were built from.

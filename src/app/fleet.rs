@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bounds::bounds;
 use super::trust;
 use crate::config::{Config, Host, Origin, Upstream as Written, unused_upstream};
 use crate::facts::problem::{Position, Problem};
@@ -53,7 +54,7 @@ impl Fleets {
             }
         }
         match self.routes(config) {
-            Ok(routes) if problems.is_empty() => Ok(Arc::new(Fleet::new(routes, upstreams))),
+            Ok(routes) if problems.is_empty() => Ok(Arc::new(Fleet::new(routes, upstreams, bounds(config)))),
             Ok(_) => Err(problems),
             Err(messages) => {
                 problems.extend(messages.into_iter().map(|message| Problem::error(path, message)));

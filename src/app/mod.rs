@@ -4,6 +4,7 @@
 //! [`prepare`] adds what only a running gate needs: sockets, services and the log of decisions. Nothing is decided
 //! here: it only says which part is given to which.
 
+mod bounds;
 pub mod build;
 mod delays;
 mod fingerprints;
@@ -288,11 +289,12 @@ impl Ready {
     }
 
     fn add_gate(&mut self, gate: Gate, entrances: Vec<Entrance>, echo: Option<parts::EchoService>) {
+        let unread = parts::unread(&gate);
         let keepalive = gate.patience.keepalive;
         let mut proxy = http_proxy(&self.server.configuration, gate);
         proxy.h2_options = Some(http2::bounds());
         proxy.server_options = Some(http2::options(keepalive));
-        self.server.add_service(Door::new(proxy, entrances, self.drain.clone()));
+        self.server.add_service(Door::new(proxy, entrances, self.drain.clone(), unread));
         if let Some(echo) = echo {
             self.server.add_service(echo);
         }

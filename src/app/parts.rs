@@ -10,11 +10,13 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::config::{self, Address, Config};
 use crate::facts::client::{Keyring, TrustedProxies};
+use crate::proxy::Gate;
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, UnixDoor};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::Echo;
 use crate::proxy::server::{Bound, Listener};
+use crate::proxy::unread::Unread;
 use crate::record::{Recorder, Running, Settings as RecordSettings};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError, Weight};
@@ -63,6 +65,7 @@ pub(super) fn secret_names(config: &Config) -> Names {
         headers: set(&config.privacy.secret_headers),
         parameters: set(&config.privacy.secret_params),
         plain_cookies: set(&config.privacy.plain_cookies),
+        plain_pointers: set(&config.privacy.plain_pointers),
         credentials: config.client.token.clone(),
     }
 }
@@ -82,6 +85,17 @@ pub(super) fn entropy() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
 /// The keys for described requests: always the same, since nobody real is named by them.
 pub(super) fn described_keys() -> Keyring {
     Keyring::new(&Zeroizing::new([0; 32]))
+}
+
+/// What is told of heads that `gate` never sees.
+pub(super) fn unread(gate: &Gate) -> Unread {
+    Unread {
+        live: Arc::clone(&gate.live),
+        identity: Arc::clone(&gate.identity),
+        recorder: gate.recorder.clone(),
+        metrics: Arc::clone(&gate.metrics),
+        clock: gate.clock,
+    }
 }
 
 fn identity(config: &Config) -> Result<Identity, getrandom::Error> {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::Setting;
 use crate::decision::Evaluation;
+use crate::facts::body::{Document, Shape};
 use crate::facts::client::{Client, Prefix, Pseudonym};
 use crate::facts::ja4::Ja4;
 use crate::facts::place::{Asn, CountryCode, Place};
@@ -17,6 +18,9 @@ use crate::facts::tls::TlsSession;
 use crate::signals::{Facts, Readings, RequestContext, Response};
 use crate::snapshot::Snapshot;
 use crate::traffic::Pulse;
+
+/// What a described body may hold: all that a route could let in.
+const WHOLE: Shape = Shape { depth: 100, items: 65_536 };
 
 /// A request as somebody describes it. What is left out is unknown, zero or absent.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -36,6 +40,10 @@ pub struct Described {
     pub tls: Option<TlsSession>,
     /// Headers by name.
     pub headers: BTreeMap<String, String>,
+    /// The fingerprint of its header lines, instead of that of `headers` in alphabetical order.
+    pub order: Option<String>,
+    /// The body, as JSON, for a route that reads bodies.
+    pub body: Option<String>,
     /// Declared body bytes.
     pub size: Option<u64>,
     /// The client's address; it is truncated before anything else happens.
@@ -139,7 +147,9 @@ impl Described {
         let place = self.place(snapshot, &prefix)?;
         let client = Client::new(prefix, Pseudonym::parse("0000000000000000").ok_or("no pseudonym")?);
         let parts = self.parts()?;
-        let head = RequestHead::read(&parts, self.scheme()?);
+        let head = RequestHead::read(&parts, self.scheme()?).with_order(self.order.as_deref());
+        let body = self.body()?;
+        let head = head.with_body(body.as_ref());
         let (wall, secrets) = (self.wall()?, &setting.secrets);
         let readings = Given { described: self, snapshot, prefix: &prefix, place };
         let (head, client, tls) = (&head, &client, self.tls.as_ref());
@@ -162,6 +172,8 @@ impl Described {
             version: self.version.or_else(|| defaults.version.clone()),
             tls: self.tls.or_else(|| defaults.tls.clone()),
             headers,
+            order: self.order.or_else(|| defaults.order.clone()),
+            body: self.body.or_else(|| defaults.body.clone()),
             size: self.size.or(defaults.size),
             ip: self.ip.or(defaults.ip),
             country: self.country.or_else(|| defaults.country.clone()),
@@ -215,6 +227,13 @@ impl Described {
         }
         let request = request.body(()).map_err(|error| format!("this is no request: {error}"))?;
         Ok(request.into_parts().0)
+    }
+
+    fn body(&self) -> Result<Option<Document>, String> {
+        let parse = |text: &String| {
+            Document::parse(text.as_bytes(), WHOLE).map_err(|_| "the body is no JSON, or too deep".to_owned())
+        };
+        self.body.as_ref().map(parse).transpose()
     }
 
     fn scheme(&self) -> Result<Scheme, String> {

@@ -51,6 +51,12 @@ struct Description {
     /// A header; may be given again.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, conflicts_with = "id")]
     headers: Vec<(String, String)>,
+    /// The fingerprint of the header lines, as `req.agent.order` reads.
+    #[arg(long, value_name = "HASH", conflicts_with = "id")]
+    order: Option<String>,
+    /// The body, as JSON, for a route that reads bodies.
+    #[arg(long, value_name = "JSON", conflicts_with = "id")]
+    body: Option<String>,
     /// The declared bytes of the body.
     #[arg(long, value_name = "BYTES", conflicts_with = "id")]
     size: Option<u64>,
@@ -173,6 +179,8 @@ impl Description {
             host: self.host.clone(),
             scheme: self.scheme.clone(),
             headers: self.headers.iter().cloned().collect(),
+            order: self.order.clone(),
+            body: self.body.clone(),
             size: self.size,
             ip: self.ip,
             country: self.country.clone(),

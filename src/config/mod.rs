@@ -14,6 +14,7 @@ mod decisions;
 mod delays;
 mod fingerprints;
 mod geoip;
+mod inspection;
 mod kinds;
 mod levels;
 mod limits;
@@ -26,6 +27,7 @@ mod privacy;
 mod reader;
 mod reference;
 mod reload;
+mod request;
 mod route;
 mod server;
 mod source;
@@ -56,6 +58,7 @@ pub use self::countries::Country;
 pub use self::decisions::Decisions;
 pub use self::fingerprints::Fingerprints;
 pub use self::geoip::Geoip;
+pub use self::inspection::Inspection;
 pub use self::kinds::Written;
 pub use self::levels::{Level, LevelAction, Levels};
 pub use self::limits::{Limit, Per, Sharing};
@@ -67,6 +70,7 @@ pub use self::policy::{Bounds, OnError, Policy};
 pub use self::privacy::Privacy;
 pub use self::reference::reference_markdown;
 pub use self::reload::Reload;
+pub use self::request::Request;
 pub use self::route::{Host, Route};
 pub use self::server::Server;
 pub use self::traffic::Traffic;
@@ -116,6 +120,8 @@ pub struct Config {
     pub reload: Reload,
     /// `[traffic]`.
     pub traffic: Traffic,
+    /// `[request]`.
+    pub request: Request,
     /// Every `[[route]]`, in the order of the file; at least one.
     pub routes: Vec<Route>,
     /// Every `[upstream.NAME]`, by name.
@@ -189,16 +195,15 @@ impl Config {
         let client = section(&client::LAYOUT).and_then(|it| client::read(&it));
         let privacy = section(&privacy::LAYOUT).and_then(|it| privacy::read(&it));
         let geoip = section(&geoip::LAYOUT).and_then(|it| geoip::read(&it));
-        let lists = lists::read(document);
+        let (lists, upstreams) = (lists::read(document), upstream::read(document));
         let fingerprints = section(&fingerprints::LAYOUT).and_then(|it| fingerprints::read(&it));
         let policy = section(&policy::LAYOUT).and_then(|it| policy::read(&it));
         let (counters, levels) = (counters::read(document), levels::read(document));
         let (concurrency, limits) = (concurrency::read(document), delays::read(document));
-        let countries = countries::read(document);
+        let (countries, request) = (countries::read(document), request::read(document));
         let decisions = section(&decisions::LAYOUT).and_then(|it| decisions::read(&it));
         let reload = section(&reload::LAYOUT).and_then(|it| reload::read(&it));
         let traffic = section(&traffic::LAYOUT).and_then(|it| traffic::read(&it));
-        let upstreams = upstream::read(document);
         let routes = document.sections(&route::LAYOUT);
         let names = document.names(&upstream::LAYOUT);
         let routes = routes.and_then(|them| route::read(&them, document.source, names.as_deref()));
@@ -222,6 +227,7 @@ impl Config {
             decisions: decisions?,
             reload: reload?,
             traffic: traffic?,
+            request: request?,
             routes: routes?,
             upstreams: upstreams?,
             log: log?,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::kinds::{HeaderName, ListOf, Number, Period, Text};
-use super::reader::{Fallback, Key, Layout, Section};
+use super::reader::{Fallback, Key, Kind, Layout, Section, Value};
 use crate::facts::address_headers::ADDRESS_HEADERS;
 use crate::facts::client::Truncation;
 
@@ -24,6 +24,8 @@ pub struct Privacy {
     /// Cookies, in lower case and to be compared without case, whose value scripts may read; any other reads
     /// as a pseudonym.
     pub plain_cookies: BTreeSet<String>,
+    /// JSON pointers of texts in bodies that scripts may read; any other reads as a pseudonym.
+    pub plain_pointers: BTreeSet<String>,
 }
 
 /// Headers that carry credentials.
@@ -79,7 +81,15 @@ pub(super) const LAYOUT: Layout = Layout {
     table: "privacy",
     heading: "[privacy]",
     doc: "How little of a client is kept, and what scripts and records never see in the clear.",
-    keys: &[&IPV4_PREFIX, &IPV6_PREFIX, &KEY_ROTATION, &SECRET_HEADERS, &SECRET_PARAMS_KEY, &PLAIN_COOKIES],
+    keys: &[
+        &IPV4_PREFIX,
+        &IPV6_PREFIX,
+        &KEY_ROTATION,
+        &SECRET_HEADERS,
+        &SECRET_PARAMS_KEY,
+        &PLAIN_COOKIES,
+        &PLAIN_POINTERS,
+    ],
     reserved: &[],
 };
 
@@ -125,11 +135,34 @@ const PLAIN_COOKIES: Key<ListOf<Text>> = Key {
     doc: "Cookies whose value scripts may read, such as a language. Any other reads as a pseudonym.",
 };
 
+const PLAIN_POINTERS: Key<ListOf<Pointer>> = Key {
+    name: "plain_pointers",
+    kind: ListOf(Pointer),
+    fallback: Fallback::Is("[]"),
+    doc: "Texts in bodies that scripts may read, such as a currency. Any other reads as a pseudonym.",
+};
+
+struct Pointer;
+
+impl Kind for Pointer {
+    type Value = String;
+
+    fn expects(&self) -> String {
+        "a JSON pointer such as `\"/order/currency\"`".into()
+    }
+
+    fn read(&self, value: &Value<'_>) -> Option<String> {
+        let text = value.text(self)?;
+        if text.starts_with('/') { Some(text.to_owned()) } else { value.mismatch(self, None) }
+    }
+}
+
 /// Reads `[privacy]`.
 pub(super) fn read(section: &Section<'_>) -> Option<Privacy> {
     let (ipv4, ipv6) = (section.read(&IPV4_PREFIX), section.read(&IPV6_PREFIX));
     let (rotation, headers) = (section.read(&KEY_ROTATION), section.read(&SECRET_HEADERS));
     let (params, cookies) = (section.read(&SECRET_PARAMS_KEY), section.read(&PLAIN_COOKIES));
+    let pointers = section.read(&PLAIN_POINTERS);
     let built_in = CREDENTIAL_HEADERS.iter().chain(ADDRESS_HEADERS).map(|name| (*name).to_owned());
     let lower = |name: String| name.to_ascii_lowercase();
     Some(Privacy {
@@ -142,6 +175,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Privacy> {
             .chain(params?.into_iter().map(lower))
             .collect(),
         plain_cookies: cookies?.into_iter().map(lower).collect(),
+        plain_pointers: pointers?.into_iter().collect(),
     })
 }
 

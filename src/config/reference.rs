@@ -3,11 +3,11 @@
 use super::reader::{Fallback, Layout};
 use super::{
     admin, certificates, client, concurrency, counters, countries, decisions, delays, fingerprints, geoip,
-    levels, listener, lists, log, policy, privacy, reload, route, server, traffic, upstream,
+    levels, listener, lists, log, policy, privacy, reload, request, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 21] = [
+pub(super) const LAYOUTS: [&Layout; 22] = [
     &server::LAYOUT,
     &listener::LAYOUT,
     &certificates::LAYOUT,
@@ -26,13 +26,14 @@ pub(super) const LAYOUTS: [&Layout; 21] = [
     &decisions::LAYOUT,
     &reload::LAYOUT,
     &traffic::LAYOUT,
+    &request::LAYOUT,
     &route::LAYOUT,
     &upstream::LAYOUT,
     &log::LAYOUT,
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 12] = [
+pub(super) const LIVE: [&str; 13] = [
     "certificates",
     "geoip",
     "lists",
@@ -43,6 +44,7 @@ pub(super) const LIVE: [&str; 12] = [
     "limits",
     "levels",
     "countries",
+    "request",
     "route",
     "upstream",
 ];

@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::kinds::Text;
+use super::inspection::{InspectJson, Inspection};
+use super::kinds::{ListOf, Size, Text};
 use super::reader::{Fallback, Key, Kind, Layout, Section, Value, Word};
+use super::request;
 use super::source::{Source, Span};
+use crate::facts::media::MediaRange;
 use crate::facts::problem::nearest;
 use crate::facts::request::{RequestHead, Scheme};
 
@@ -22,6 +25,14 @@ pub struct Route {
     pub path: String,
     /// The name of an upstream that exists.
     pub upstream: String,
+    /// The most bytes of a body, if not those of `[request]`.
+    pub max_body: Option<u64>,
+    /// The least bytes per second of a body, if not those of `[request]`.
+    pub min_body_rate: Option<u64>,
+    /// The media types of bodies that are accepted; `None`: all.
+    pub content_types: Option<Vec<MediaRange>>,
+    /// What is read of bodies before a request is judged; `None`: nothing.
+    pub inspect_json: Option<Inspection>,
 }
 
 /// The hosts a route is for, in lower case, without port.
@@ -38,12 +49,13 @@ pub enum Host {
 struct HostPattern;
 struct PathPrefix;
 struct RouteName;
+struct MediaType;
 
 pub(super) const LAYOUT: Layout = Layout {
     table: "route",
     heading: "[[route]]",
     doc: "Which requests go to which upstream. The most specific host wins, then the longest path.",
-    keys: &[&HOST, &PATH, &UPSTREAM, &NAME],
+    keys: &[&HOST, &PATH, &UPSTREAM, &NAME, &MAX_BODY, &MIN_BODY_RATE, &CONTENT_TYPES, &INSPECT_JSON],
     reserved: &[],
 };
 
@@ -75,6 +87,35 @@ const NAME: Key<RouteName> = Key {
     doc: "What records, metrics and limits call it; made from host and path if absent.",
 };
 
+const MAX_BODY: Key<Size> = Key {
+    name: "max_body",
+    kind: request::MOST,
+    fallback: Fallback::Absent,
+    doc: "The most bytes of a body; those of `[request]` if absent.",
+};
+
+const MIN_BODY_RATE: Key<Size> = Key {
+    name: "min_body_rate",
+    kind: request::RATE,
+    fallback: Fallback::Absent,
+    doc: "The least bytes of a body each second; those of `[request]` if absent.",
+};
+
+const CONTENT_TYPES: Key<ListOf<MediaType>> = Key {
+    name: "content_types",
+    kind: ListOf(MediaType),
+    fallback: Fallback::Absent,
+    doc: "The media types of bodies that are accepted; others, and none, are answered with 415. All if absent.",
+};
+
+const INSPECT_JSON: Key<InspectJson> = Key {
+    name: "inspect_json",
+    kind: InspectJson,
+    fallback: Fallback::Absent,
+    doc: "Bodies are read as JSON before a request is judged, for `req.body`, within these bounds, at most 64 KiB; they \
+          are streamed if absent.",
+};
+
 /// Reads every `[[route]]`; `upstreams` are the names of all upstreams.
 pub(super) fn read(
     sections: &[Section<'_>],
@@ -96,9 +137,14 @@ fn read_one(section: &Section<'_>, upstreams: Option<&[Word<'_>]>) -> Option<Rou
     let (host, path) = (section.read(&HOST), section.read(&PATH));
     let (upstream, name) = (section.read(&UPSTREAM), section.optional(&NAME));
     let known = upstream.as_ref().is_none_or(|upstream| is_known(section, upstream, upstreams));
+    let (max_body, min_body_rate) = (section.optional(&MAX_BODY), section.optional(&MIN_BODY_RATE));
+    let (content_types, inspect_json) = (section.optional(&CONTENT_TYPES), section.optional(&INSPECT_JSON));
     let (host, path) = (host?, path?);
     let name = name?.unwrap_or_else(|| derived_name(&host, &path));
-    Some(Route { name, host, path, upstream: upstream.filter(|_| known)? })
+    let upstream = upstream.filter(|_| known)?;
+    let (max_body, min_body_rate, content_types) = (max_body?, min_body_rate?, content_types?);
+    let inspect_json = inspect_json?;
+    Some(Route { name, host, path, upstream, max_body, min_body_rate, content_types, inspect_json })
 }
 
 /// Whether there is such an upstream, or it cannot be said; reports it if not.
@@ -246,6 +292,26 @@ impl Kind for PathPrefix {
 fn normalised(path: &str) -> Option<String> {
     let (parts, ()) = http::Request::builder().uri(path).body(()).ok()?.into_parts();
     path.is_ascii().then(|| RequestHead::read(&parts, Scheme::Http).path().to_owned())
+}
+
+impl Kind for MediaType {
+    type Value = MediaRange;
+
+    fn expects(&self) -> String {
+        "a media type such as `\"application/json\"` or `\"image/*\"`".into()
+    }
+
+    fn read(&self, value: &Value<'_>) -> Option<MediaRange> {
+        let text = value.text(self)?;
+        let hint = if text.contains(';') {
+            Some("leave out the parameters: only the type is compared".to_owned())
+        } else if text == "*/*" || text == "*" {
+            Some("leave `content_types` out: all types are accepted then".to_owned())
+        } else {
+            None
+        };
+        MediaRange::parse(text).or_else(|| value.mismatch(self, hint))
+    }
 }
 
 impl Kind for RouteName {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::header::STRICT_TRANSPORT_SECURITY;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
-use pingora::{Error, Result};
+use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 
 use super::Gate;
@@ -21,6 +22,7 @@ use super::failure::Failure;
 use super::redirect::to_https;
 use super::refusal::{Form, ProblemType, RateLimit, Refusal, RefusalStatus};
 use super::relay;
+use super::unserved::Unserved;
 use super::waiting::Place;
 use crate::actions::concurrency_reason;
 use crate::decision::{Demand, Outcome};
@@ -63,26 +65,6 @@ pub enum Sentence {
     Unserved(Unserved),
 }
 
-/// Why a request cannot be served, whatever the policy says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unserved {
-    /// No route serves its host and path.
-    NoRoute,
-    /// It names no host.
-    NoHost,
-    /// Its path and query are too long.
-    LongTarget,
-    /// Its headers are too large.
-    LargeHeaders,
-}
-
-/// The most bytes of path and query.
-pub const MAX_TARGET: usize = 8 * 1024;
-/// The most bytes of one header value.
-pub const MAX_HEADER: usize = 16 * 1024;
-/// The most bytes of all header names and values.
-pub const MAX_HEADERS: usize = 64 * 1024;
-
 /// A body of at most this size, declared by a request that is refused, is read and dropped so that the connection
 /// stays open. A larger one closes it.
 const MAX_DRAINED_BODY: u64 = 64 * 1024;
@@ -102,41 +84,6 @@ impl Sentence {
             Self::Pass(_) => Outcome::Allowed,
             Self::Throttled { .. } | Self::Crowded { .. } => Outcome::Throttled,
             Self::Blocked | Self::Unserved(_) => Outcome::Blocked,
-        }
-    }
-}
-
-impl Unserved {
-    /// What is wrong with a head whatever its route.
-    pub(super) fn of(head: &RequestHead<'_>) -> Option<Self> {
-        let (largest, all) = head.header_sizes();
-        if head.host().is_empty() && head.version() == "1.1" {
-            Some(Self::NoHost)
-        } else if head.target_len() > MAX_TARGET {
-            Some(Self::LongTarget)
-        } else if largest > MAX_HEADER || all > MAX_HEADERS {
-            Some(Self::LargeHeaders)
-        } else {
-            None
-        }
-    }
-
-    const fn status(self) -> RefusalStatus {
-        match self {
-            Self::NoRoute => RefusalStatus::NotFound,
-            Self::NoHost => RefusalStatus::BadRequest,
-            Self::LongTarget => RefusalStatus::UriTooLong,
-            Self::LargeHeaders => RefusalStatus::HeadersTooLarge,
-        }
-    }
-
-    /// How records name it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoRoute => "no_route",
-            Self::NoHost => "no_host",
-            Self::LongTarget => "long_target",
-            Self::LargeHeaders => "large_headers",
         }
     }
 }
@@ -161,21 +108,49 @@ pub async fn enforce(session: &mut Session, judged: &mut Judged, gate: &Gate) ->
         Some(refusal) => {
             keep_open(session, judged);
             answer(session, &refusal).await?;
+            if judged.unserved().is_some_and(Unserved::is_of_body) {
+                hear_out(session).await;
+            }
             Ok(true)
         }
     }
 }
 
-/// Answers a request that was let through and could not be served, if nothing was answered yet.
-pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure: Failure) {
+/// Ends a request that was let through, for what its body turned out to be. The error is what its proxying ends with.
+pub(super) fn cut_off(judged: &mut Judged, why: Unserved) -> Box<Error> {
+    judged.sentence = Some(Sentence::Unserved(why));
+    Error::explain(ErrorType::HTTPStatus(why.status().code()), why.as_str()).into_down()
+}
+
+/// Answers a request that was let through and could not be served, if nothing was answered yet. If that was for what its
+/// body turned out to be, this is what became of it.
+pub async fn answer_failure(session: &mut Session, judged: &mut Judged, failure: Failure, now: Tick) {
     session.set_keepalive(None);
-    if session.response_written().is_some() {
+    if let Some(why) = judged.body_fault(failure, session.is_body_done(), now) {
+        judged.sentence = Some(Sentence::Unserved(why));
+    }
+    if session.response_written().is_some_and(|response| !response.status.is_informational()) {
         return;
     }
-    if let Some(status) = failure.answer() {
-        let refusal = Refusal::new(status, judged.id).retry_after(failure.lasts());
+    let unserved = judged.unserved();
+    if let Some(status) = unserved.map(Unserved::status).or_else(|| failure.answer()) {
         // The client may be gone by now; the failure is recorded all the same.
-        let _ = answer(session, &refusal).await;
+        let refusal = Refusal::new(status, judged.id).retry_after(failure.lasts());
+        let answered = answer(session, &refusal).await;
+        if answered.is_ok() && unserved.is_some_and(Unserved::is_of_body) {
+            hear_out(session).await;
+        }
+    }
+}
+
+/// Reads on for a moment, where the client is still sending: a connection that is closed on what nobody has read is
+/// reset, and the answer may be lost with it.
+async fn hear_out(session: &mut Session) {
+    let waits = session.req_header().headers.contains_key(EXPECT);
+    if session.as_http1().is_some() && !waits && !session.is_body_done() {
+        session.set_total_drain_timeout(Some(DRAIN_TIME));
+        // It ends with the body, the connection or the time.
+        let _ = session.drain_request_body().await;
     }
 }
 
@@ -364,6 +339,11 @@ fn crowded(judged: &Judged, retry_after: Duration) -> Refusal {
 
 /// Lets the connection live on after a refusal, if the rest of the request is small enough to be skipped.
 fn keep_open(session: &mut Session, judged: &Judged) {
+    if judged.unserved().is_some_and(Unserved::is_of_wire) {
+        // Nobody knows where the next request begins.
+        session.set_keepalive(None);
+        return;
+    }
     if judged.size.is_some_and(|size| (1..=MAX_DRAINED_BODY).contains(&size)) {
         session.set_close_on_response_before_downstream_finish(false);
         session.set_total_drain_timeout(Some(DRAIN_TIME));

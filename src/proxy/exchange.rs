@@ -9,11 +9,13 @@ use pingora::proxy::Session;
 use uuid::Uuid;
 
 use super::drain::InFlight;
-use super::enforce::{Sentence, Unserved};
+use super::enforce::Sentence;
 use super::failure::Failure;
 use super::forward::Verdict;
 use super::identity::Caller;
+use super::intake::Intake;
 use super::onward::Onward;
+use super::unserved::Unserved;
 use super::upstream::fleet::Fleet;
 use super::upstream::{Protocol, Turn, Upstream};
 use crate::decision::{Evaluation, Outcome};
@@ -54,7 +56,10 @@ pub struct Judged {
     pub(super) judgement: Judgement,
     pub(super) route: Option<Taken>,
     pub(super) size: Option<u64>,
+    /// What is wrong with it whatever is judged.
     pub(super) unfit: Option<Unserved>,
+    /// Its body, if it has one.
+    pub(super) intake: Option<Intake>,
     pub(super) arrived: Now,
     pub(super) sentence: Option<Sentence>,
     /// Its places among the requests in flight; they are free again when this is dropped, whatever happens.
@@ -115,6 +120,11 @@ impl Exchange {
         }
     }
 
+    /// The body of a judged request, if it has one.
+    pub(super) fn intake(&mut self) -> Option<&mut Intake> {
+        self.judged_mut()?.intake.as_mut()
+    }
+
     /// Where the request goes, if it has a permit.
     pub(super) fn onward(&mut self) -> Option<Onward<'_>> {
         let Judged { sentence, snapshot, caller, turn, .. } = self.judged_mut()?;
@@ -165,7 +175,8 @@ impl Judged {
             id_text: header_value(id),
             route,
             size: head.size(),
-            unfit: Unserved::of(head),
+            unfit: None,
+            intake: None,
             snapshot,
             caller,
             seen,
@@ -178,6 +189,11 @@ impl Judged {
             turn: Turn::default(),
             from_origin: false,
         }
+    }
+
+    /// Notes what is wrong with it whatever is judged, and the body that is to come.
+    pub(super) fn measured(self, unfit: Option<Unserved>, intake: Option<Intake>) -> Self {
+        Self { unfit, intake, ..self }
     }
 
     /// Notes the moment of the decision.
@@ -231,6 +247,29 @@ impl Judged {
         }
     }
 
+    /// Why it could not be served, if so.
+    pub(super) fn unserved(&self) -> Option<Unserved> {
+        match &self.sentence {
+            Some(Sentence::Unserved(why)) => Some(*why),
+            Some(
+                Sentence::Pass(_) | Sentence::Throttled { .. } | Sentence::Crowded { .. } | Sentence::Blocked,
+            )
+            | None => None,
+        }
+    }
+
+    /// What is wrong with a body that ended in a failure; `None` if the failure is another's.
+    pub(super) fn body_fault(&self, failure: Failure, is_whole: bool, now: Tick) -> Option<Unserved> {
+        let intake = self.intake.as_ref()?;
+        self.unserved().or(match failure {
+            Failure::ClientStalled => Some(Unserved::SlowBody),
+            Failure::ClientBroke => Some(Unserved::BrokenBody),
+            // The origin was waited for, and itself waited for the client.
+            Failure::UpstreamTimedOut => (!is_whole && intake.is_late(now)).then_some(Unserved::SlowBody),
+            Failure::ClientGone | Failure::UpstreamFailed | Failure::UpstreamBusy | Failure::Internal => None,
+        })
+    }
+
     /// The upstream that the request was let through to, if it was.
     pub(super) fn upstream(&self) -> Option<&Upstream> {
         upstream(self.sentence.as_ref(), &self.snapshot)
@@ -271,13 +310,11 @@ impl Judged {
         observed: &'a Evaluation,
         ended: Tick,
     ) -> DecisionRecord<'a> {
-        let (limit, unserved) = match &self.sentence {
-            Some(Sentence::Throttled { limit, .. } | Sentence::Crowded { limit, .. }) => {
-                (Some(limit.as_str()), None)
-            }
-            Some(Sentence::Unserved(why)) => (None, Some(why.as_str())),
-            Some(Sentence::Pass(_) | Sentence::Blocked) | None => (None, None),
+        let limit = match &self.sentence {
+            Some(Sentence::Throttled { limit, .. } | Sentence::Crowded { limit, .. }) => Some(limit.as_str()),
+            Some(Sentence::Pass(_) | Sentence::Blocked | Sentence::Unserved(_)) | None => None,
         };
+        let unserved = self.unserved();
         DecisionRecord {
             id: self.id,
             time: self.arrived.wall,
@@ -295,7 +332,8 @@ impl Judged {
             signals: &self.seen.signals,
             outcome: self.outcome(),
             limit,
-            fault: unserved.or_else(|| failure.map(Failure::as_str)),
+            fault: unserved.map(Unserved::as_str).or_else(|| failure.map(Failure::as_str)),
+            refused_for: unserved.and_then(Unserved::reason),
             judge: self.judge,
             waited: self.waiting_time(),
             total: self.since(ended),
@@ -335,7 +373,7 @@ fn header_value(id: Uuid) -> HeaderValue {
 }
 
 /// A UUIDv7: the moment in milliseconds, and random bits.
-fn id_at(now: Now) -> Uuid {
+pub(super) fn id_at(now: Now) -> Uuid {
     let mut random = [0; 10];
     fastrand::fill(&mut random);
     uuid::Builder::from_unix_timestamp_millis(now.wall.as_millis(), &random).into_uuid()

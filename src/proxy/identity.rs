@@ -75,6 +75,12 @@ impl Identity {
         Caller { connection, ..self.identify_peer(peer, head) }
     }
 
+    /// Who is at the other end of a connection, when nothing else is known.
+    pub(super) fn identify_other_end(&self, peer: PeerAddr) -> Client {
+        let ip = self.settings.trusted.client_of(peer, self.settings.header, std::iter::empty());
+        ip.identify(self.settings.truncation, &self.keys.load().ring)
+    }
+
     fn identify_peer(&self, peer: PeerAddr, head: &RequestHead<'_>) -> Caller {
         let Settings { trusted, header, truncation, .. } = &self.settings;
         let lines = head.headers().get_all(header.header_name()).iter().map(|line| line.as_bytes());

@@ -4,6 +4,7 @@
 //! of three effects: count, act ([`enforce`], the only file that writes responses), record. An upstream is chosen
 //! only with a [`enforce::Permit`], which only [`enforce`] can make.
 
+pub mod bounds;
 pub mod door;
 pub mod drain;
 pub mod enforce;
@@ -12,6 +13,8 @@ pub mod failure;
 pub mod forward;
 pub mod http2;
 pub mod identity;
+mod inspect;
+mod intake;
 mod onward;
 pub mod origin;
 pub mod pool;
@@ -20,6 +23,8 @@ pub mod redirect;
 pub mod refusal;
 pub mod relay;
 pub mod server;
+pub mod unread;
+pub mod unserved;
 pub mod upstream;
 pub mod waiting;
 
@@ -27,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -109,12 +115,17 @@ impl ProxyHttp for Gate {
             enforce::redirect(session, port).await?;
             return Ok(true);
         }
-        let (now, snapshot) = (self.clock.now(), self.live.pin());
+        let has_body = !session.is_body_empty();
+        let raw = session.as_http1().map(|session| session.get_headers_raw_bytes());
+        let snapshot = self.live.pin();
+        let inspected = self.inspect(session, raw.as_deref(), &snapshot).await;
+        let now = self.clock.now();
 
-        let head = RequestHead::read(session.req_header(), scheme_of(session));
+        let head = RequestHead::read(session.req_header(), scheme_of(session)).from_wire(raw.as_deref());
+        let head = head.with_body(inspected.body.as_ref());
         let caller = self.identity.identify(session, &head);
-        let routes = Fleet::of(&snapshot).map(Fleet::routes);
-        let route = routes.and_then(|routes| routes.find(head.host(), head.path()));
+        let fleet = Fleet::of(&snapshot);
+        let route = fleet.and_then(|fleet| fleet.routes().find(head.host(), head.path()));
         let enquiry = Enquiry {
             head: &head,
             ip: &caller.ip,
@@ -129,9 +140,10 @@ impl ProxyHttp for Gate {
         let judgement = pipeline::judge(&snapshot, &context);
         pipeline::count(&snapshot, located.subject(), &judgement.decision, &self.traffic, now);
 
+        let (unfit, intake) = self.measure(fleet, route, &head, has_body, now.tick);
         let (seen, route) = (Seen::of(&located, &context), route.map(Taken::from));
         let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
-        let mut judged = judged.decided(self.clock.tick());
+        let mut judged = judged.measured(unfit.or(inspected.fault), intake).decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, self).await;
         self.scoreboard.count(&judged.event());
         exchange.keep(judged);
@@ -172,11 +184,32 @@ impl ProxyHttp for Gate {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if let Some(intake) = exchange.intake() {
+            intake.begin(self.clock.tick());
+            session.set_read_timeout(Some(intake.patience()));
+        }
         self.tell_origin(request, exchange)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let Some(intake) = exchange.intake().filter(|_| !session.was_upgraded()) else { return Ok(()) };
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        let heard = intake.hear(bytes, is_end, self.clock.tick());
+        session.set_read_timeout(Some(intake.patience()));
+        match (heard, exchange.judged_mut()) {
+            (Err(why), Some(judged)) => Err(enforce::cut_off(judged, why)),
+            (Ok(()), _) | (_, None) => Ok(()),
+        }
     }
 
     async fn response_filter(
@@ -186,6 +219,10 @@ impl ProxyHttp for Gate {
         exchange: &mut Exchange,
     ) -> Result<()> {
         relay::check_protocol(response, session.is_upgrade_req())?;
+        if let Some(intake) = exchange.intake().filter(|_| !response.status.is_informational()) {
+            intake.answered();
+            session.set_read_timeout(Some(intake.patience()));
+        }
         self.tell_client(response, exchange)
     }
 
@@ -197,7 +234,7 @@ impl ProxyHttp for Gate {
     ) -> FailToProxy {
         let failure = Failure::of(error);
         if let Some(judged) = exchange.judged_mut() {
-            enforce::answer_failure(session, judged, failure).await;
+            enforce::answer_failure(session, judged, failure, self.clock.tick()).await;
             debug!(decision = %judged.id, ?failure, kind = error.etype().as_str(), "not proxied");
         }
         FailToProxy { error_code: failure.recorded_status(), can_reuse_downstream: false }
@@ -227,6 +264,7 @@ impl ProxyHttp for Gate {
             self.metrics.delayed(waited.per, record.outcome, waited.time);
         }
         self.metrics.reasoned(record.decision.reasons());
+        self.metrics.reasoned(record.refused_for.as_slice());
         self.metrics.failed(record.evaluation);
         self.metrics.failed(record.observed);
         self.recorder.record(&record);

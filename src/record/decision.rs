@@ -52,6 +52,8 @@ pub struct DecisionRecord<'a> {
     pub limit: Option<&'a str>,
     /// What went wrong besides, such as `upstream_failed`.
     pub fault: Option<&'static str>,
+    /// Why the gate itself refused it, whatever was judged.
+    pub refused_for: Option<Reason>,
     /// Time from the parsed head to the decision.
     pub judge: Duration,
     /// Time that it waited at limits, which is no part of `judge`; zero if it did not.
@@ -119,7 +121,8 @@ impl DecisionRecord<'_> {
         if let Some(fault) = self.fault {
             json.raw("\",\"fault\":\"").text(fault);
         }
-        json.raw("\",\"reasons\":").array(self.decision.reasons().iter(), write_reason);
+        let reasons = self.decision.reasons().iter().chain(&self.refused_for);
+        json.raw("\",\"reasons\":").array(reasons, write_reason);
         let errors = self.evaluation.errors().chain(self.observed.errors());
         json.raw(",\"errors\":").array(errors, write_error);
     }

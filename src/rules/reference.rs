@@ -112,6 +112,7 @@ fn written(signal: &Signal) -> String {
         Some(Argument::Header | Argument::Cookie | Argument::Parameter) => "(name)",
         Some(Argument::List) => "(list)",
         Some(Argument::Counter) => "(counter)",
+        Some(Argument::Pointer) => "(pointer)",
     };
     format!("{}.{}{argument}", signal.root.as_str(), signal.name)
 }

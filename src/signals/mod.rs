@@ -5,6 +5,8 @@
 //! policy declares by naming them which signals it [`Needs`]; those, and only those, are read once per request
 //! into a [`RequestContext`], which is all that a judgement depends on, and what the record keeps.
 
+mod agent;
+mod body;
 mod client;
 pub mod context;
 mod count;
@@ -109,6 +111,8 @@ pub enum Argument {
     List,
     /// A counter that the configuration declares.
     Counter,
+    /// A value of a body, by JSON pointer.
+    Pointer,
 }
 
 /// How a signal is read: from the facts and what its argument names.
@@ -195,9 +199,11 @@ impl Signal {
 impl Vocabulary {
     /// The signals of this version.
     pub fn standard() -> Self {
-        let families: [&[Signal]; 8] = [
+        let families: [&[Signal]; 10] = [
             request::SIGNALS,
+            body::SIGNALS,
             client::SIGNALS,
+            agent::SIGNALS,
             geo::SIGNALS,
             route::SIGNALS,
             tls::SIGNALS,

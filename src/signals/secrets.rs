@@ -32,6 +32,8 @@ pub struct Names {
     pub parameters: NameSet,
     /// Cookies whose value is *not* secret; all others are.
     pub plain_cookies: NameSet,
+    /// JSON pointers of texts in bodies that are *not* secret; all others are.
+    pub plain_pointers: NameSet,
     /// Where a request's credential is looked for, in this order.
     pub credentials: Vec<Credential>,
 }
@@ -62,6 +64,14 @@ impl Secrets {
     /// What a script reads for a cookie.
     pub fn cookie<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
         if self.names.plain_cookies.contains(&name.to_ascii_lowercase()) || value.is_empty() {
+            return Cow::Borrowed(value);
+        }
+        self.name(value).into()
+    }
+
+    /// What a script reads for a text in a body.
+    pub fn body<'v>(&self, pointer: &str, value: &'v str) -> Cow<'v, str> {
+        if value.is_empty() || self.names.plain_pointers.contains(pointer) {
             return Cow::Borrowed(value);
         }
         self.name(value).into()
@@ -112,6 +122,7 @@ mod tests {
             headers: set(&["authorization", "x-api-key"]),
             parameters: set(&["token"]),
             plain_cookies: set(&["theme"]),
+            plain_pointers: set(&["/currency"]),
             credentials: Vec::new(),
         };
         Secrets::new(Arc::new(names), Arc::new(Keyring::new(&Zeroizing::new([1; 32]))))
@@ -142,6 +153,13 @@ mod tests {
     fn cookies_are_secret_unless_named() {
         assert!(secrets().cookie("session", "s3cr3t").starts_with('~'));
         assert_eq!(secrets().cookie("Theme", "dark"), "dark");
+    }
+
+    #[test]
+    fn texts_of_bodies_are_secret_unless_named() {
+        assert!(secrets().body("/iban", "DE02").starts_with('~'));
+        assert_eq!(secrets().body("/currency", "EUR"), "EUR");
+        assert_eq!(secrets().body("/iban", ""), "");
     }
 
     #[test]

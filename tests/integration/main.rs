@@ -12,6 +12,7 @@
 
 mod admin;
 mod architecture;
+mod bounds;
 mod canary;
 mod cli;
 mod connections;
@@ -24,11 +25,14 @@ mod fingerprints;
 mod http2;
 mod identity;
 mod inflight;
+mod inspection;
+mod order;
 mod policy;
 mod proxying;
 mod records;
 mod reload;
 mod short_way;
+mod smuggling;
 mod sockets;
 mod stopping;
 mod support;

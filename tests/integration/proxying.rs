@@ -193,7 +193,7 @@ fn a_client_that_stops_in_the_middle_of_a_body_is_not_waited_for() {
     let mut client = gate.connect();
     client.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").unwrap();
     let refused = client.response_to("POST").unwrap();
-    assert_eq!((refused.status, &gate.record_of(&refused)["fault"]), (400, &"client_stalled".into()));
+    assert_eq!((refused.status, &gate.record_of(&refused)["fault"]), (408, &"slow_body".into()));
     assert!(client.is_closed());
 }
 

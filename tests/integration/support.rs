@@ -149,6 +149,12 @@ impl Setup {
         self
     }
 
+    /// Adds lines to the route that was added last.
+    pub(crate) fn route_with(mut self, text: &str) -> Self {
+        self.routes.push_str(&format!("{text}\n"));
+        self
+    }
+
     /// Adds a file, below the gate's folder.
     pub(crate) fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.retain(|(known, _)| known != path);

@@ -61,6 +61,7 @@ pub struct Accepted<S> {
     socket: Arc<SocketDigest>,
     tls: Option<Arc<SslDigest>>,
     alpn: Option<ALPN>,
+    pulse: Arc<Pulse>,
     _place: Place,
 }
 
@@ -83,12 +84,13 @@ impl<S> Accepted<S> {
         let tls = connection.tls.as_ref();
         let alpn = Some(if connection.http2 { ALPN::H2 } else { ALPN::H1 });
         let tls = tls.map(|tls| Arc::new(SslDigest::new("", tls.version.as_str(), None, None, Vec::new())));
+        let pulse = Arc::clone(&connection.pulse);
         let connection: Box<dyn Any + Send + Sync> = Box::new(Arc::new(connection));
         // There is room for data of our own beside the answer of a proxy, though none answered.
         let answer = ResponseHeader::build_no_case(200, Some(0)).ok();
         let known = answer.map(|answer| Arc::new(ProxyDigest::new(Box::new(answer), Some(connection))));
         let socket = Arc::new(SocketDigest::from_raw_fd(id));
-        Self { stream, id, known, socket, tls, alpn, _place: place }
+        Self { stream, id, known, socket, tls, alpn, pulse, _place: place }
     }
 }
 
@@ -104,7 +106,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Accepted<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Accepted<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        this.pulse.spoke(bytes);
+        Pin::new(&mut this.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(

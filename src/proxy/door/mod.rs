@@ -31,6 +31,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::drain::Drain;
+use super::unread::Unread;
 use crate::facts::client::{PeerAddr, Prefix, Truncation, TrustedProxies};
 
 pub use accepted::{Accepted, Connection, Manner};
@@ -47,6 +48,7 @@ pub struct Door<A> {
     app: Arc<A>,
     entrances: Vec<Entrance>,
     drain: Drain,
+    unread: Arc<Unread>,
 }
 
 /// One listener, and how connections come in by it.
@@ -81,9 +83,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const BREATH: Duration = Duration::from_millis(100);
 
 impl<A> Door<A> {
-    /// Lets clients in by `entrances` until `drain` begins.
-    pub fn new(app: A, entrances: Vec<Entrance>, drain: Drain) -> Self {
-        Self { app: Arc::new(app), entrances, drain }
+    /// Lets clients in by `entrances` until `drain` begins. What `app` cannot read is told to `unread`.
+    pub fn new(app: A, entrances: Vec<Entrance>, drain: Drain, unread: Unread) -> Self {
+        Self { app: Arc::new(app), entrances, drain, unread: Arc::new(unread) }
     }
 }
 
@@ -91,7 +93,8 @@ impl<A> Door<A> {
 impl<A: ServerApp + Send + Sync + 'static> Service for Door<A> {
     async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
         let open = |entrance: Entrance| {
-            current_handle().spawn(entrance.open(Arc::clone(&self.app), self.drain.watch()))
+            let (app, unread) = (Arc::clone(&self.app), Arc::clone(&self.unread));
+            current_handle().spawn(entrance.open(app, unread, self.drain.watch()))
         };
         let loops: Vec<_> = self.entrances.drain(..).map(open).collect();
         for open in loops {
@@ -113,12 +116,16 @@ struct Hall<A> {
     introducers: Option<TrustedProxies>,
     manner: Arc<Manner>,
     porter: Arc<Porter>,
+    unread: Arc<Unread>,
     stop: ShutdownWatch,
 }
 
 impl Entrance {
     /// Accepts until the server stops. The socket is closed then, whoever is still inside.
-    async fn open<A: ServerApp + Send + Sync + 'static>(self, app: Arc<A>, stop: ShutdownWatch) {
+    async fn open<A>(self, app: Arc<A>, unread: Arc<Unread>, stop: ShutdownWatch)
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
         let Self { listener, tls, introducers, manner, porter } = self;
         let address = listener.to_string();
         let socket = match listener.open() {
@@ -126,7 +133,7 @@ impl Entrance {
             Err(error) => return warn!("no client can connect to `{address}`: {error}"),
         };
         let mut stopped = stop.clone();
-        let hall = Arc::new(Hall { app, tls, introducers, manner, porter, stop });
+        let hall = Arc::new(Hall { app, tls, introducers, manner, porter, unread, stop });
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -151,13 +158,17 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         let Ok(place) = self.admit(peer) else { return };
         let id = socket.id();
         let Ok(socket) = socket.moved_here() else { return };
-        let welcomed = match self.welcome(socket, id, peer, place).await {
-            Ok(stream) => stream,
+        let pulse = Arc::new(Pulse::default());
+        let (welcomed, peer) = match self.welcome(socket, id, peer, place, &pulse).await {
+            Ok(welcomed) => welcomed,
             Err(error) => return debug!("a connection ended before its first request: {error}"),
         };
         let mut next = Some(welcomed);
         while let Some(stream) = next {
             next = self.app.process_new(stream, &self.stop).await;
+        }
+        if let Some(status) = pulse.unread() {
+            self.unread.record(peer, status);
         }
     }
 
@@ -194,15 +205,16 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         id: UniqueIDType,
         peer: PeerAddr,
         mut place: Place,
-    ) -> io::Result<Stream> {
-        let (pulse, deadlines) = (Arc::new(Pulse::default()), self.porter.deadlines);
+        pulse: &Arc<Pulse>,
+    ) -> io::Result<(Stream, PeerAddr)> {
+        let (pulse, deadlines) = (Arc::clone(pulse), self.porter.deadlines);
         let manner = Arc::clone(&self.manner);
         let mut transport = Transport::new(socket, Arc::clone(&pulse), deadlines);
         let peer = match self.introducers {
             None => peer,
             Some(_) => self.introduced(&mut transport, peer, &mut place).await?,
         };
-        Ok(match &self.tls {
+        let stream: Stream = match &self.tls {
             None => {
                 let http2 = manner.http2 && transport.begins_with(HTTP2_PREFACE).await?;
                 let connection = Connection { peer, tls: None, http2, pulse, manner };
@@ -214,7 +226,8 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
                 let connection = Connection { peer, tls: Some(session), http2, pulse, manner };
                 Box::new(Accepted::new(stream, id, connection, place))
             }
-        })
+        };
+        Ok((stream, peer))
     }
 }
 

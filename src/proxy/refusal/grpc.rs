@@ -37,12 +37,15 @@ pub(super) fn trailers_only(refusal: &Refusal, retry_after: Option<u64>) -> ping
 /// The code of gRPC that says the same.
 const fn code(status: RefusalStatus) -> u16 {
     match status {
-        RefusalStatus::BadRequest => 3,
+        RefusalStatus::BadRequest | RefusalStatus::UnsupportedMediaType => 3,
         RefusalStatus::Forbidden => 7,
-        RefusalStatus::UriTooLong | RefusalStatus::TooManyRequests | RefusalStatus::HeadersTooLarge => 8,
+        RefusalStatus::ContentTooLarge
+        | RefusalStatus::UriTooLong
+        | RefusalStatus::TooManyRequests
+        | RefusalStatus::HeadersTooLarge => 8,
         RefusalStatus::NotFound => 12,
         RefusalStatus::InternalServerError => 13,
         RefusalStatus::BadGateway | RefusalStatus::ServiceUnavailable => 14,
-        RefusalStatus::GatewayTimeout => 4,
+        RefusalStatus::RequestTimeout | RefusalStatus::GatewayTimeout => 4,
     }
 }

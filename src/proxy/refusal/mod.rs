@@ -45,8 +45,14 @@ pub enum RefusalStatus {
     Forbidden,
     /// 404: no route serves this host and path.
     NotFound,
+    /// 408: the body came too slowly.
+    RequestTimeout,
+    /// 413: the body is too large.
+    ContentTooLarge,
     /// 414: path and query are too long.
     UriTooLong,
+    /// 415: the body is of another type than is accepted here.
+    UnsupportedMediaType,
     /// 429: throttled.
     TooManyRequests,
     /// 431: the headers are too large.
@@ -168,7 +174,10 @@ impl RefusalStatus {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,

@@ -5,22 +5,24 @@
 
 use std::sync::Arc;
 
+use super::super::bounds::Bounds;
 use super::Upstream;
 use crate::facts::time::Tick;
 use crate::routes::Routes;
 use crate::snapshot::Snapshot;
 
 /// All upstreams of one generation, and the routes that lead to them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fleet {
     routes: Routes,
     upstreams: Vec<Arc<Upstream>>,
+    bounds: Bounds,
 }
 
 impl Fleet {
-    /// `routes` number the upstreams as they are given.
-    pub fn new(routes: Routes, upstreams: Vec<Arc<Upstream>>) -> Self {
-        Self { routes, upstreams }
+    /// `routes` number the upstreams as they are given; `bounds` say what requests on them may be like.
+    pub fn new(routes: Routes, upstreams: Vec<Arc<Upstream>>, bounds: Bounds) -> Self {
+        Self { routes, upstreams, bounds }
     }
 
     /// The fleet that was published with a snapshot; `None` if nothing is to be served by it.
@@ -31,6 +33,11 @@ impl Fleet {
     /// Which upstream serves what.
     pub fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// What requests may be like.
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// The upstreams, as routes number them.

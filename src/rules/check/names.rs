@@ -139,7 +139,9 @@ impl Checker<'_> {
                 let declared = match argument {
                     Argument::List => self.terms.lists.to_vec(),
                     Argument::Counter => counters(self.terms).into_iter().map(str::to_owned).collect(),
-                    Argument::Header | Argument::Cookie | Argument::Parameter => vec!["*".to_owned()],
+                    Argument::Header | Argument::Cookie | Argument::Parameter | Argument::Pointer => {
+                        vec!["*".to_owned()]
+                    }
                 };
                 self.checked.keys.extend(declared.into_iter().map(|name| Key::new(signal, name)));
                 return;
@@ -154,6 +156,7 @@ impl Checker<'_> {
             Argument::List => (terms.lists.iter().map(String::as_str).collect(), "list", "[lists]"),
             Argument::Counter => (counters(terms), "counter", "[counters]"),
             Argument::Header => return self.header(signal, &name, arg),
+            Argument::Pointer => return self.pointer(signal, &name, arg),
             Argument::Cookie | Argument::Parameter => {
                 self.checked.keys.insert(Key::new(signal, name));
                 return;
@@ -170,6 +173,15 @@ impl Checker<'_> {
             return self.report(arg.start_position(), name.len() + 2, message, None);
         }
         self.checked.keys.insert(Key::new(signal, lower));
+    }
+
+    fn pointer(&mut self, signal: usize, name: &str, arg: &Expr) {
+        if !(name.is_empty() || name.starts_with('/')) {
+            let message = format!("`{name}` is no pointer into a body");
+            let hint = format!("write `\"/{name}\"`");
+            return self.report(arg.start_position(), name.len() + 2, message, Some(hint));
+        }
+        self.checked.keys.insert(Key::new(signal, name));
     }
 
     fn declared(&mut self, known: &[&str], what: &str, section: &str, name: &str, position: Position) {
