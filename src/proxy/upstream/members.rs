@@ -143,13 +143,13 @@ impl Ring {
     /// A unix socket has no place on it; it is alone anyway.
     fn new(list: &[Member]) -> Self {
         let mut members = HashMap::new();
-        let backends = list.iter().enumerate().filter_map(|(index, member)| {
+        let backends = list.iter().enumerate().map(|(index, member)| {
             let addr = member.server.peer._address.clone();
             if let SocketAddr::Inet(address) = addr {
                 members.insert(address, index);
             }
             let weight = usize::from(member.weight.max(1));
-            Some(Backend { addr, weight, ext: http::Extensions::new() })
+            Backend { addr, weight, ext: http::Extensions::new() }
         });
         let backends = backends.collect();
         Self { points: Arc::new(Consistent::build(&backends)), members }
