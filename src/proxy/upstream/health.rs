@@ -84,6 +84,11 @@ impl Health {
         Some(span)
     }
 
+    /// Takes it for up, since nobody checks it any more.
+    pub(super) fn trust(&self) {
+        self.down.store(false, Relaxed);
+    }
+
     /// Notes a check; whether it is up now, if that changed. `enough` checks in a row are believed.
     pub(super) fn checked(&self, passed: bool, enough: u32) -> Option<bool> {
         if self.down.load(Relaxed) != passed {

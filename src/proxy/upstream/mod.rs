@@ -97,6 +97,9 @@ impl Upstream {
         let mut upstream = Self::without_members(name, specs, settings, ids);
         let known = earlier.map(Self::servers).unwrap_or_default();
         let list = upstream.list(upstream.specs.iter().zip(found).collect(), &known);
+        if upstream.checker.is_none() {
+            list.iter().for_each(|member| member.server.health.trust());
+        }
         let hashed = matches!(upstream.settings.balance, Balance::Hash(_));
         upstream.members = ArcSwap::from_pointee(Members::new(list, hashed));
         Ok(upstream)

@@ -173,6 +173,16 @@ fn a_server_that_is_reached_as_before_is_the_same_server() {
 }
 
 #[test]
+fn a_server_that_is_no_longer_checked_is_not_down_for_ever() {
+    let origin = upstream(&[(A, 1), (B, 1)], Settings::default());
+    origin.servers()[0].health.checked(false, 1);
+    assert_eq!(told(&origin, 2), [B, B]);
+    let servers = specs(&[(A, 1), (B, 1), (C, 1)]);
+    let again = Upstream::resolve("origin", servers, Settings::default(), Some(&origin), &ids()).unwrap();
+    assert_eq!(told(&again, 3), [A, B, C]);
+}
+
+#[test]
 fn every_mistake_is_reported() {
     let wrong = specs(&[("10.0.0.1", 1), (A, 1), ("nowhere.invalid:80", 1)]);
     let errors = Upstream::resolve("origin", wrong, Settings::default(), None, &ids()).unwrap_err();
