@@ -203,13 +203,14 @@ async fn futures_in_order<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_paces_itself_badly_by_a_little_gets_all_it_asks_for() {
-    // 10 requests/s on average, which is the limit; but twenty in the first second of every two.
-    let moments = || (0..600).map(|n| n / 20 * 2_000 + n % 20 * 50);
+    // 10 requests/s on average, which is the limit; but 120 in the first six seconds of every twelve, where a window of
+    // ten has room for 100.
+    let moments = || (0..600).map(|n| n / 120 * 12_000 + n % 120 * 50);
     let refused = Gate::new(Per::Client).send(CLIENT, moments(), Duration::ZERO).await;
     let refused = refused.iter().filter(|waited| waited.is_none()).count();
     assert!(refused > 20, "{refused} are refused without a delay");
     let patient = Gate::new(Per::Client);
-    let waited = patient.send(CLIENT, moments(), Duration::from_secs(3)).await;
+    let waited = patient.send(CLIENT, moments(), Duration::from_secs(8)).await;
     let longest = waited.iter().flatten().max().unwrap();
     println!("{refused} of 600 refused without a delay, none with one, the longest wait is {longest:?}");
     assert!(waited.iter().all(Option::is_some));
