@@ -35,7 +35,8 @@ fn doubt_about(config: &Path, max_connections: usize, most: u64) -> Option<Probl
         return None;
     }
     let (wanted, most) = (grouped(max_connections as u64), grouped(most));
-    let message = format!("`max_connections` is {wanted}, but the system lets this process open {most} files");
+    let message =
+        format!("`max_connections` is {wanted}, but the system lets this process open {most} files");
     let hint = "raise the limit (`ulimit -Hn`, `LimitNOFILE=`), to two for each connection, or lower `max_connections`";
     Some(Problem::warning(config, message).hint(hint))
 }
