@@ -44,10 +44,8 @@ mod noise;
 #[path = "attack/options.rs"]
 mod options;
 #[path = "load/origin.rs"]
-#[expect(dead_code, reason = "the load bench needs more of it")]
 mod origin;
 #[path = "load/pace.rs"]
-#[expect(dead_code, reason = "the load bench needs more of it")]
 mod pace;
 #[path = "load/process.rs"]
 mod process;
@@ -63,7 +61,6 @@ mod siege;
 #[path = "attack/slow.rs"]
 mod slow;
 #[path = "load/spread.rs"]
-#[expect(dead_code, reason = "the load bench needs more of it")]
 mod spread;
 #[path = "load/table.rs"]
 mod table;

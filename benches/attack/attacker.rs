@@ -28,8 +28,9 @@ pub(crate) struct Attackers(Child);
 
 /// Whoever could not even connect waits so long.
 const AGAIN: Duration = Duration::from_millis(20);
-/// In a crowd they come one after another.
-const APART: Duration = Duration::from_micros(100);
+/// In a crowd they come so many at a time, and the next ones after a moment.
+const TOGETHER: usize = 50;
+const APART: Duration = Duration::from_millis(2);
 
 impl Attackers {
     /// Lets them loose for so long, in a process that runs when nobody else wants to.
@@ -83,7 +84,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), LoadError> {
     let all = async {
         for number in 0..attackers {
             tokio::spawn(again_and_again(attack, Arc::clone(&target), number));
-            sleep(APART).await;
+            if number % TOGETHER == TOGETHER - 1 {
+                sleep(APART).await;
+            }
         }
         std::future::pending::<()>().await;
     };

@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -71,55 +71,42 @@ impl Way {
         }
     }
 
-    /// As many requests as `address` can answer, `at_once` at any time, for so long.
+    /// As many requests as `address` can answer, `at_once` at any time, for so long, after connections that stay are there
+    /// and that was said.
     pub(crate) fn load(
         self,
         address: SocketAddr,
         at_once: usize,
         length: Duration,
+        ready: &mut dyn FnMut(),
     ) -> Result<Load, LoadError> {
         let failed = || LoadError::io(format!("talk to `{address}` by {}", self.as_str()));
         let config = Arc::new(certificate::client(self.alpn())?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed())?;
-        runtime.block_on(self.run(&Client { address, config }, at_once, length)).map_err(failed())
+        let mix = Arc::new(Mutex::new(Mix::for_server(address)));
+        let client = Client { address, config, mix };
+        let work = async {
+            let connections = client.connections(self, at_once).await?;
+            ready();
+            client.run(connections, length).await
+        };
+        runtime.block_on(work).map_err(failed())
     }
+}
 
-    async fn run(self, client: &Client, at_once: usize, length: Duration) -> io::Result<Load> {
-        let begin = Instant::now();
-        let until = begin + length;
-        let mut workers = JoinSet::new();
-        match self {
-            Self::KeepAlive => {
-                for number in 0..at_once {
-                    workers.spawn(client.clone().keep_alive(number, until));
-                }
-            }
-            Self::Handshakes => {
-                for number in 0..at_once {
-                    workers.spawn(client.clone().handshakes(number, until));
-                }
-            }
-            Self::Http2 => {
-                for _ in 0..at_once.div_ceil(STREAMS) {
-                    let sender = client.http2().await?;
-                    for number in 0..STREAMS {
-                        workers.spawn(client.clone().streams(sender.clone(), number, until));
-                    }
-                }
-            }
-        }
-        let mut latencies = histogram()?;
-        while let Some(worker) = workers.join_next().await {
-            latencies.add(worker.map_err(io::Error::other)??).map_err(io::Error::other)?;
-        }
-        Ok(Load { took: begin.elapsed(), answers: latencies.len(), latencies })
-    }
+/// One for each request at once.
+enum Connection {
+    Kept(Box<TlsStream<TcpStream>>),
+    New,
+    Stream(h2::client::SendRequest<Bytes>),
 }
 
 #[derive(Clone, Debug)]
 struct Client {
     address: SocketAddr,
     config: Arc<ClientConfig>,
+    /// One thread has it, so nobody waits for it.
+    mix: Arc<Mutex<Mix>>,
 }
 
 impl Client {
@@ -130,32 +117,66 @@ impl Client {
         TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
     }
 
-    /// The part of the mix that begins with this number.
-    fn mix(&self, number: usize) -> Mix {
-        let mut mix = Mix::for_server(self.address);
-        let mut skipped = Vec::new();
-        (0..number).for_each(|_| mix.write_next(&mut skipped));
-        mix
+    /// The next request of the mix.
+    fn write_next(&self, request: &mut Vec<u8>) {
+        self.mix.lock().unwrap_or_else(PoisonError::into_inner).write_next(request);
     }
 
-    async fn keep_alive(self, number: usize, until: Instant) -> io::Result<Histogram<u64>> {
-        let (mut mix, mut request, mut inbox) = (self.mix(number), Vec::new(), Vec::new());
-        let (mut stream, mut latencies) = (self.connect().await?, histogram()?);
+    async fn connections(&self, way: Way, at_once: usize) -> io::Result<Vec<Connection>> {
+        let mut connections = Vec::new();
+        while connections.len() < at_once {
+            match way {
+                Way::KeepAlive => connections.push(Connection::Kept(Box::new(self.connect().await?))),
+                Way::Handshakes => connections.push(Connection::New),
+                Way::Http2 => {
+                    let sender = self.http2().await?;
+                    let streams = STREAMS.min(at_once - connections.len());
+                    connections.extend((0..streams).map(|_| Connection::Stream(sender.clone())));
+                }
+            }
+        }
+        Ok(connections)
+    }
+
+    async fn run(&self, connections: Vec<Connection>, length: Duration) -> io::Result<Load> {
+        let begin = Instant::now();
+        let until = begin + length;
+        let mut workers = JoinSet::new();
+        for connection in connections {
+            let client = self.clone();
+            match connection {
+                Connection::Kept(stream) => workers.spawn(client.keep_alive(*stream, until)),
+                Connection::New => workers.spawn(client.handshakes(until)),
+                Connection::Stream(sender) => workers.spawn(client.streams(sender, until)),
+            };
+        }
+        let mut latencies = histogram()?;
+        while let Some(worker) = workers.join_next().await {
+            latencies.add(worker.map_err(io::Error::other)??).map_err(io::Error::other)?;
+        }
+        Ok(Load { took: begin.elapsed(), answers: latencies.len(), latencies })
+    }
+
+    async fn keep_alive(
+        self,
+        mut stream: TlsStream<TcpStream>,
+        until: Instant,
+    ) -> io::Result<Histogram<u64>> {
+        let (mut request, mut inbox, mut latencies) = (Vec::new(), Vec::new(), histogram()?);
         while Instant::now() < until {
             let begin = Instant::now();
-            mix.write_next(&mut request);
+            self.write_next(&mut request);
             exchange(&mut stream, &request, &mut inbox).await?;
             latencies.saturating_record(nanoseconds(begin));
         }
         Ok(latencies)
     }
 
-    async fn handshakes(self, number: usize, until: Instant) -> io::Result<Histogram<u64>> {
-        let (mut mix, mut request, mut inbox) = (self.mix(number), Vec::new(), Vec::new());
-        let mut latencies = histogram()?;
+    async fn handshakes(self, until: Instant) -> io::Result<Histogram<u64>> {
+        let (mut request, mut inbox, mut latencies) = (Vec::new(), Vec::new(), histogram()?);
         while Instant::now() < until {
             let begin = Instant::now();
-            mix.write_next(&mut request);
+            self.write_next(&mut request);
             let mut stream = self.connect().await?;
             exchange(&mut stream, &request, &mut inbox).await?;
             latencies.saturating_record(nanoseconds(begin));
@@ -174,14 +195,13 @@ impl Client {
     async fn streams(
         self,
         sender: h2::client::SendRequest<Bytes>,
-        number: usize,
         until: Instant,
     ) -> io::Result<Histogram<u64>> {
-        let (mut mix, mut request, mut latencies) = (self.mix(number), Vec::new(), histogram()?);
+        let (mut request, mut latencies) = (Vec::new(), histogram()?);
         let mut sender = sender.ready().await.map_err(io::Error::other)?;
         while Instant::now() < until {
             let begin = Instant::now();
-            mix.write_next(&mut request);
+            self.write_next(&mut request);
             let head = as_http2(&request).ok_or(ErrorKind::InvalidInput)?;
             sender = sender.ready().await.map_err(io::Error::other)?;
             let (answer, _) = sender.send_request(head, true).map_err(io::Error::other)?;

@@ -89,12 +89,12 @@ pub(crate) fn run(plan: &Plan, form: Form) -> Result<String, LoadError> {
 
 fn turn(plan: &Plan, arena: &Arena, server: &dyn Contestant, way: Way) -> Result<Turn, LoadError> {
     let standing = arena.start(server, arena.origin().address())?;
-    way.load(standing.secure, plan.connections, plan.warm_up)?;
+    way.load(standing.secure, plan.connections, plan.warm_up, &mut || {})?;
     let tree = Tree::of(standing.process.pid());
     let ours = [tree.pids(), &[arena.origin().pid(), std::process::id()]].concat();
     let watch = Watch::begin(arena.cores(), &ours);
-    let before = tree.used();
-    let load = way.load(standing.secure, plan.connections, plan.phase)?;
+    let mut before = None;
+    let load = way.load(standing.secure, plan.connections, plan.phase, &mut || before = tree.used())?;
     let used = tree.used().zip(before).map(|(after, before)| after.since(before).sum().as_secs_f64());
     let others = watch.others();
     standing.stop()?;
