@@ -11,6 +11,8 @@ mod alarm;
 mod arena;
 #[path = "load/bare.rs"]
 mod bare;
+#[path = "load/certificate.rs"]
+mod certificate;
 #[path = "load/connection.rs"]
 mod connection;
 #[path = "load/contestant.rs"]
@@ -53,10 +55,14 @@ mod response;
 mod rounds;
 #[path = "load/rules.rs"]
 mod rules;
+#[path = "load/secure.rs"]
+mod secure;
 #[path = "load/spread.rs"]
 mod spread;
 #[path = "load/table.rs"]
 mod table;
+#[path = "load/tls.rs"]
+mod tls;
 #[path = "load/usage.rs"]
 mod usage;
 #[path = "load/witness.rs"]
@@ -113,6 +119,7 @@ fn bench(options: &Options) -> Result<(), LoadError> {
             Scenario::Contest => contest(options, &plan),
             Scenario::Memory => memory::run(&plan, form),
             Scenario::Reload => reload::run(&plan, form),
+            Scenario::Tls => tls::run(&plan, form),
         };
         // A thread of its own, since a thread that has chosen a core is bound to it.
         let text = std::thread::scope(|scope| scope.spawn(run).join());
@@ -154,7 +161,7 @@ fn contestants(options: &Options, database: &Rc<Database>) -> Vec<Box<dyn Contes
     let always: [Box<dyn Contestant>; 5] = [
         Box::new(Bare::Defaults),
         Box::new(Gate::reference()),
-        Box::new(Nginx(Rc::clone(database))),
+        Box::new(Nginx::new(Rc::clone(database))),
         Box::new(HaProxy(Rc::clone(database))),
         Box::new(Gate::shipped()),
     ];

@@ -23,6 +23,8 @@ pub(crate) struct Arena {
 pub(crate) struct Standing {
     /// Its process.
     pub(crate) process: Process,
+    /// Where it serves by TLS, if it was asked to.
+    pub(crate) secure: SocketAddr,
     /// Its folder.
     pub(crate) folder: TempDir,
 }
@@ -66,11 +68,12 @@ impl Arena {
         origin: SocketAddr,
     ) -> Result<Standing, LoadError> {
         let folder = TempDir::new_in(self.folder.path()).map_err(LoadError::io("make a folder"))?;
-        let seat = Seat { listen: process::free_address()?, origin, folder: folder.path() };
+        let [listen, secure] = process::free_addresses()?;
+        let seat = Seat { listen, secure, origin, folder: folder.path() };
         let core = self.cores.map(|cores| cores.proxy);
         let command = contestant.command(&seat)?;
-        let process = Process::start(contestant.name(), &command, core, seat.listen, folder.path())?;
-        Ok(Standing { process, folder })
+        let process = Process::start(contestant.name(), &command, core, listen, folder.path())?;
+        Ok(Standing { process, secure, folder })
     }
 
     /// Ends it all.

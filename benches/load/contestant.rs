@@ -57,6 +57,8 @@ pub(crate) enum Work {
 pub(crate) struct Seat<'a> {
     /// Where it has to listen.
     pub(crate) listen: SocketAddr,
+    /// Where it has to listen for TLS, if it is asked to.
+    pub(crate) secure: SocketAddr,
     /// Where it has to send requests.
     pub(crate) origin: SocketAddr,
     /// An empty folder of its own; gone after the turn.

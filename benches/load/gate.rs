@@ -4,13 +4,14 @@
 //! thread, whose forwarding header is believed, and where the log goes.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use memchr::memchr_iter;
 use toml::{Table, Value};
 
+use crate::certificate;
 use crate::contestant::{Contestant, Seat, Work};
 use crate::error::LoadError;
 use crate::process;
@@ -24,12 +25,16 @@ pub(crate) struct Gate {
     work: Work,
     /// Threads for requests; 0 is one for each core.
     threads: i64,
+    /// Whether it serves by TLS, too.
+    tls: bool,
     /// Its own scripts, if it does not have those of its configuration.
     scripts: fn(&Seat<'_>) -> Result<Option<PathBuf>, LoadError>,
     /// How much it says: a level and a format.
     says: [&'static str; 2],
 }
 
+/// Where the configuration with the reference policy is.
+pub(crate) const REFERENCE: &str = "benches/load/reference/riskgate.toml";
 /// Begins the names of the files of its decision log.
 const LOG: &str = "decisions";
 
@@ -38,7 +43,7 @@ impl Gate {
     pub(crate) fn reference() -> Self {
         Self {
             name: "riskgate, reference policy",
-            configuration: "benches/load/reference/riskgate.toml",
+            configuration: REFERENCE,
             statuses: &[200],
             work: Work::Reference { score: "riskgate-score" },
             ..Self::shipped()
@@ -53,9 +58,15 @@ impl Gate {
             statuses: &[200, 403, 429],
             work: Work::Any,
             threads: 1,
+            tls: false,
             scripts: |_| Ok(None),
             says: ["warn", "text"],
         }
+    }
+
+    /// The reference one, by TLS as well.
+    pub(crate) fn by_tls() -> Self {
+        Self { name: "riskgate", tls: true, ..Self::reference() }
     }
 
     /// The shipped one with as many threads as it takes by itself.
@@ -85,36 +96,63 @@ impl Gate {
 
     /// Its configuration, changed for this seat.
     fn configuration(&self, seat: &Seat<'_>) -> Result<String, LoadError> {
-        let path = repository().join(self.configuration);
-        let wrong = |why: String| LoadError::Configuration { path: path.display().to_string(), why };
-        let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-        let mut all: Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
-        // Held for a moment, or the same port might be chosen twice.
-        let taken = TcpListener::bind(seat.listen).map_err(LoadError::io("find a free port"))?;
-        let admin = process::free_address()?.to_string();
-        drop(taken);
-        let log = seat.folder.join(LOG).with_extension("jsonl").display().to_string();
-        let listener = Table::from_iter([("address".to_owned(), text_value(seat.listen))]);
-        all.insert("listener".into(), Value::Array(vec![listener.into()]));
+        let mut listeners = vec![listener(seat.listen, [])];
+        if self.tls {
+            listeners.push(listener(seat.secure, [("tls", certificate::write(seat.folder)?.into())]));
+        }
         let [level, format] = self.says;
         let mut changes: Vec<(&[&str], Value)> = vec![
             (&["server", "threads"], self.threads.into()),
-            (&["server", "grace_period"], "1s".into()),
-            (&["admin", "address"], admin.into()),
             (&["client", "trusted_proxies"], vec!["127.0.0.0/8"].into()),
-            (&["decisions", "path"], log.into()),
             (&["log", "level"], level.into()),
             (&["log", "format"], format.into()),
-            (&["upstream", "origin"], Table::from_iter([servers(seat)]).into()),
         ];
         if let Some(scripts) = (self.scripts)(seat)? {
             changes.push((&["policy", "scripts"], text_value(scripts.display())));
         }
-        for (keys, value) in changes {
-            set(&mut all, keys, value).ok_or_else(|| wrong(format!("`{}` is no table", keys.join("."))))?;
-        }
-        toml::to_string(&all).map_err(|error| wrong(error.to_string()))
+        adapt(seat, self.configuration, listeners, changes)
     }
+}
+
+/// A configuration of the repository with these listeners and changes. Where it has to send requests, what operators ask and
+/// where its log goes are as the seat demands.
+pub(crate) fn adapt(
+    seat: &Seat<'_>,
+    configuration: &str,
+    listeners: Vec<Value>,
+    changes: Vec<(&[&str], Value)>,
+) -> Result<String, LoadError> {
+    let path = repository().join(configuration);
+    let wrong = |why: String| LoadError::Configuration { path: path.display().to_string(), why };
+    let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+    let mut all: Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
+    // Held for a moment, or the same port might be chosen twice.
+    let taken = [seat.listen, seat.secure].map(TcpListener::bind);
+    let admin = process::free_address()?.to_string();
+    drop(taken);
+    let log = seat.folder.join(LOG).with_extension("jsonl").display().to_string();
+    all.insert("listener".into(), Value::Array(listeners));
+    let own: [(&[&str], Value); 4] = [
+        (&["server", "grace_period"], "1s".into()),
+        (&["admin", "address"], admin.into()),
+        (&["decisions", "path"], log.into()),
+        (&["upstream", "origin"], servers(seat.origin).into()),
+    ];
+    for (keys, value) in own.into_iter().chain(changes) {
+        set(&mut all, keys, value).ok_or_else(|| wrong(format!("`{}` is no table", keys.join("."))))?;
+    }
+    toml::to_string(&all).map_err(|error| wrong(error.to_string()))
+}
+
+/// A listener with more than an address.
+pub(crate) fn listener<const N: usize>(address: SocketAddr, more: [(&str, Value); N]) -> Value {
+    let more = more.map(|(key, value)| (key.to_owned(), value));
+    Table::from_iter([("address".to_owned(), text_value(address))].into_iter().chain(more)).into()
+}
+
+/// An upstream with one server.
+pub(crate) fn servers(address: SocketAddr) -> Table {
+    Table::from_iter([("servers".into(), Value::Array(vec![text_value(address)]))])
 }
 
 impl Contestant for Gate {
@@ -149,10 +187,6 @@ impl Contestant for Gate {
 /// Where the repository is.
 pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn servers(seat: &Seat<'_>) -> (String, Value) {
-    ("servers".into(), Value::Array(vec![text_value(seat.origin)]))
 }
 
 fn text_value(text: impl ToString) -> Value {

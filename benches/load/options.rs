@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Instead: the gate under load while one of its scripts changes every second
     #[arg(long, conflicts_with = "memory")]
     reload: bool,
+    /// Instead: the gate and nginx by TLS 1.3 and by HTTP/2
+    #[arg(long, conflicts_with_all = ["memory", "reload"])]
+    tls: bool,
     /// Write tables for a page in Markdown
     #[arg(long)]
     markdown: bool,
@@ -48,11 +51,13 @@ pub(crate) enum Scenario {
     Memory,
     /// The gate's latency, while it reloads.
     Reload,
+    /// The gate and nginx, by TLS.
+    Tls,
 }
 
 impl Scenario {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Contest, Self::Memory, Self::Reload];
+    pub(crate) const ALL: [Self; 4] = [Self::Contest, Self::Memory, Self::Reload, Self::Tls];
 }
 
 /// What will be done.
@@ -103,10 +108,11 @@ impl Options {
 
     /// What is measured.
     pub(crate) fn scenario(&self) -> Scenario {
-        match (self.memory, self.reload) {
-            (true, _) => Scenario::Memory,
-            (false, true) => Scenario::Reload,
-            (false, false) => Scenario::Contest,
+        match (self.memory, self.reload, self.tls) {
+            (true, _, _) => Scenario::Memory,
+            (false, true, _) => Scenario::Reload,
+            (false, false, true) => Scenario::Tls,
+            (false, false, false) => Scenario::Contest,
         }
     }
 

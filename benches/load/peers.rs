@@ -10,13 +10,17 @@ use std::rc::Rc;
 
 use memchr::memmem;
 
+use crate::certificate;
 use crate::contestant::{Contestant, Seat, Work};
 use crate::database::Database;
 use crate::error::LoadError;
 use crate::gate;
 
 /// nginx, with the policy in Lua and the database in its GeoIP2 module.
-pub(crate) struct Nginx(pub(crate) Rc<Database>);
+pub(crate) struct Nginx {
+    database: Rc<Database>,
+    tls: bool,
+}
 
 /// HAProxy, with the policy in its rules and the database as a map.
 pub(crate) struct HaProxy(pub(crate) Rc<Database>);
@@ -28,7 +32,23 @@ const LINE: &[u8] = b"{\"time\":";
 /// The modules that the template loads.
 const MODULES: [&str; 3] = ["ndk_http_module.so", "ngx_http_lua_module.so", "ngx_http_geoip2_module.so"];
 
+/// How it serves by TLS, too.
+const BY_TLS: &str = "listen @SECURE@ ssl http2 backlog=4096;
+        ssl_certificate @CERT@;
+        ssl_certificate_key @KEY@;
+        ssl_protocols TLSv1.3;";
+
 impl Nginx {
+    /// In the clear.
+    pub(crate) fn new(database: Rc<Database>) -> Self {
+        Self { database, tls: false }
+    }
+
+    /// By TLS as well.
+    pub(crate) fn by_tls(database: Rc<Database>) -> Self {
+        Self { database, tls: true }
+    }
+
     fn modules(program: &Path) -> PathBuf {
         // What it was built with is written to standard error.
         let asked = Command::new(program).arg("-V").stdin(Stdio::null()).output();
@@ -60,8 +80,15 @@ impl Contestant for Nginx {
     fn command(&self, seat: &Seat<'_>) -> Result<Command, LoadError> {
         let program = installed("nginx").unwrap_or_else(|| "nginx".into());
         let modules = Self::modules(&program).display().to_string();
-        write(seat, "country.mmdb", self.0.unpacked())?;
-        let configuration = configuration(seat, "nginx.conf", &[("@MODULES@", &modules)])?;
+        write(seat, "country.mmdb", self.database.unpacked())?;
+        let (secure, mut tls) = (seat.secure.to_string(), String::new());
+        if self.tls {
+            certificate::write(seat.folder)?;
+            let [cert, key] = certificate::paths(seat.folder).map(|path| path.display().to_string());
+            tls = BY_TLS.replace("@SECURE@", &secure).replace("@CERT@", &cert).replace("@KEY@", &key);
+        }
+        let more = [("@MODULES@", modules.as_str()), ("@TLS@", &tls)];
+        let configuration = configuration(seat, "nginx.conf", &more)?;
         let mut command = Command::new(program);
         command.args(["-e", "stderr", "-p"]).arg(seat.folder).arg("-c").arg(configuration);
         Ok(command)

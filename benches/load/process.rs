@@ -171,8 +171,19 @@ pub(crate) fn addresses<const N: usize>(arguments: &[String]) -> Result<[SocketA
 
 /// An address that nobody listens on.
 pub(crate) fn free_address() -> Result<SocketAddr, LoadError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    listener.and_then(|listener| listener.local_addr()).map_err(LoadError::io("find a free port"))
+    free_addresses().map(|[address]| address)
+}
+
+/// As many addresses that nobody listens on, no two of them the same.
+pub(crate) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N], LoadError> {
+    // All are held until there are enough, or the same port might be chosen twice.
+    let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for (address, listener) in addresses.iter_mut().zip(&listeners) {
+        let found = listener.as_ref().map_err(|error| error.kind().into());
+        *address = found.and_then(TcpListener::local_addr).map_err(LoadError::io("find a free port"))?;
+    }
+    Ok(addresses)
 }
 
 /// Whether a request gets a 200.

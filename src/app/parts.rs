@@ -12,7 +12,7 @@ use crate::config::{self, Address, Config};
 use crate::facts::client::{Keyring, TrustedProxies};
 use crate::proxy::Gate;
 use crate::proxy::door::tls::Tls;
-use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, UnixDoor};
+use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, Turns, UnixDoor};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::Echo;
 use crate::proxy::server::{Bound, Listener};
@@ -38,7 +38,7 @@ impl Parts {
     /// Makes them all. The log of decisions is opened last, when nothing else can fail any more.
     pub(super) fn open(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<Self, Vec<String>> {
         let identity = Arc::new(identity(config).map_err(|error| vec![error.to_string()])?);
-        let entrances = entrances(config, tls)?;
+        let entrances = entrances(config, tls, clock)?;
         let admin = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
         let admin = admin.map_err(|error| vec![error.to_string()])?;
         let (recorder, writer) = Recorder::new(record_settings(config));
@@ -110,7 +110,7 @@ fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
 }
 
 /// The listeners, and who may come in by them.
-fn entrances(config: &Config, tls: &[Option<Arc<Tls>>]) -> Result<Vec<Entrance>, Vec<String>> {
+fn entrances(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<Vec<Entrance>, Vec<String>> {
     let bounds =
         Bounds { most: config.server.max_connections, per_client: config.server.max_connections_per_client };
     let porter = Arc::new(Porter {
@@ -118,6 +118,8 @@ fn entrances(config: &Config, tls: &[Option<Arc<Tls>>]) -> Result<Vec<Entrance>,
         truncation: config.privacy.truncation,
         trusted: config.client.trusted_proxies(),
         deadlines: Deadlines { head: config.server.head_timeout, stall: config.server.read_timeout },
+        turns: Turns::new(config.server.threads),
+        clock,
     });
     let entrance = |((listener, tls), setting): ((_, &Option<Arc<Tls>>), _)| Entrance {
         listener,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::layout::{Columns, Ink, count, grouped, list, size};
-use super::{diagnostics, not_good};
+use super::{diagnostics, not_good, open_files};
 use crate::app::build::Builder;
 use crate::app::{self, Loaded, parts};
 use crate::config::units::show_duration;
@@ -46,8 +46,9 @@ fn load(config: &Path) -> Result<Checked, Vec<Problem>> {
     let mut loaded = app::load(config, Vocabulary::standard())?;
     let sources = read(&mut loaded)?;
     match loaded.builder.build(&sources)? {
-        Built::Candidate(snapshot, notes) => {
+        Built::Candidate(snapshot, mut notes) => {
             let cases = Builder::cases(&sources)?.iter().map(|(_, cases)| cases.len()).sum();
+            notes.extend(open_files::doubt(config, loaded.config.server.max_connections));
             Ok(Checked { loaded, snapshot: *snapshot, cases, notes })
         }
         Built::ReadAgain => {

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::diagnostics::{self, Style};
 use super::layout::{Ink, count, grouped, list};
-use super::{WRONG, check, refuse};
+use super::{WRONG, check, open_files, refuse};
 use crate::app::{self, Manner, Ready};
 use crate::config::{Log, LogFormat};
 use crate::signals::Vocabulary;
@@ -18,6 +18,9 @@ pub(super) fn run(config: &Path) -> ExitCode {
     let loaded = app::load(config, Vocabulary::standard());
     let ready = loaded.and_then(|loaded| {
         log_as(&loaded.config.log);
+        open_files::raise();
+        let doubt = open_files::doubt(config, loaded.config.server.max_connections);
+        let _ = diagnostics::show(doubt.as_slice(), &mut stderr());
         app::prepare(loaded, Manner::default())
     });
     let ready = match ready {

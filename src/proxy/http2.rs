@@ -13,8 +13,9 @@ const HEAD: u32 = 96 * 1024;
 /// Bytes of bodies that may be on their way to the gate: of one request, and of a connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes of answers that wait for a client, for each request.
-const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes of answers that wait for a client, for each request: this many for each of [`STREAMS`] is what a client can hold
+/// here that grants room for everything and then takes nothing.
+const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that a client reset before they were looked at. One more, and the connection ends (CVE-2023-44487).
 const PENDING_RESETS: usize = 32;
 /// Streams that were reset for what the client did wrong. One more, and the connection ends.

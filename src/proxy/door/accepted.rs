@@ -5,7 +5,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use http::HeaderValue;
@@ -20,7 +20,9 @@ use pingora::proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::crowd::Place;
+use super::frames::Frames;
 use super::pulse::Pulse;
+use crate::clock::Clock;
 use crate::facts::client::PeerAddr;
 use crate::facts::request::Scheme;
 use crate::facts::tls::TlsSession;
@@ -62,6 +64,8 @@ pub struct Accepted<S> {
     tls: Option<Arc<SslDigest>>,
     alpn: Option<ALPN>,
     pulse: Arc<Pulse>,
+    /// Counts what comes, where HTTP/2 is spoken.
+    frames: Option<Frames>,
     _place: Place,
 }
 
@@ -80,7 +84,14 @@ impl Connection {
 
 impl<S> Accepted<S> {
     /// Joins a stream with what is known about it. The place is kept until the connection ends.
-    pub(super) fn new(stream: S, id: UniqueIDType, connection: Connection, place: Place) -> Self {
+    pub(super) fn new(
+        stream: S,
+        id: UniqueIDType,
+        connection: Connection,
+        place: Place,
+        clock: Clock,
+    ) -> Self {
+        let frames = connection.http2.then(|| Frames::new(clock));
         let tls = connection.tls.as_ref();
         let alpn = Some(if connection.http2 { ALPN::H2 } else { ALPN::H1 });
         let tls = tls.map(|tls| Arc::new(SslDigest::new("", tls.version.as_str(), None, None, Vec::new())));
@@ -90,7 +101,16 @@ impl<S> Accepted<S> {
         let answer = ResponseHeader::build_no_case(200, Some(0)).ok();
         let known = answer.map(|answer| Arc::new(ProxyDigest::new(Box::new(answer), Some(connection))));
         let socket = Arc::new(SocketDigest::from_raw_fd(id));
-        Self { stream, id, known, socket, tls, alpn, pulse, _place: place }
+        Self { stream, id, known, socket, tls, alpn, pulse, frames, _place: place }
+    }
+}
+
+impl<S> Accepted<S> {
+    fn told(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(frames), Poll::Ready(Ok(count))) = (&mut self.frames, &written) {
+            frames.told(*count);
+        }
+        written
     }
 }
 
@@ -100,7 +120,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Accepted<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let (this, before) = (self.get_mut(), buffer.filled().len());
+        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
+        if let Some(frames) = &mut this.frames {
+            frames.heard(buffer.filled().get(before..).unwrap_or_default())?;
+        }
+        Poll::Ready(read)
     }
 }
 
@@ -108,7 +133,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Accepted<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.pulse.spoke(bytes);
-        Pin::new(&mut this.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.told(written)
     }
 
     fn poll_write_vectored(
@@ -116,7 +142,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Accepted<S> {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bytes);
+        this.told(written)
     }
 
     fn is_write_vectored(&self) -> bool {

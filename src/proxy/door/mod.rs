@@ -11,11 +11,13 @@
 mod accepted;
 pub mod certificate;
 mod crowd;
+mod frames;
 mod introduction;
 mod listening;
 mod pulse;
 pub mod tls;
 mod transport;
+mod turns;
 
 use std::io;
 use std::sync::Arc;
@@ -27,11 +29,13 @@ use pingora::protocols::{Stream, UniqueIDType};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora_runtime::current_handle;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::drain::Drain;
 use super::unread::Unread;
+use crate::clock::Clock;
 use crate::facts::client::{PeerAddr, Prefix, Truncation, TrustedProxies};
 
 pub use accepted::{Accepted, Connection, Manner};
@@ -39,6 +43,7 @@ pub use crowd::{Bounds, Crowd, Full, Place};
 pub use listening::{Listening, UnixDoor, UnixError};
 pub use pulse::{Phase, Pulse};
 pub use transport::{Deadlines, Socket, Transport};
+pub use turns::Turns;
 
 use introduction::introduced;
 use tls::Tls;
@@ -75,12 +80,18 @@ pub struct Porter {
     pub trusted: TrustedProxies,
     /// How long a connection is waited for.
     pub deadlines: Deadlines,
+    /// Handshakes stand in line for these.
+    pub turns: Turns,
+    /// The clocks.
+    pub clock: Clock,
 }
 
 /// How HTTP/2 begins (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After a failure to accept, for want of descriptors as a rule, some time for connections to end.
 const BREATH: Duration = Duration::from_millis(100);
+/// After so many connections in one go, whatever else is ready has its turn.
+const IN_ONE_GO: u32 = 8;
 
 impl<A> Door<A> {
     /// Lets clients in by `entrances` until `drain` begins. What `app` cannot read is told to `unread`.
@@ -134,7 +145,12 @@ impl Entrance {
         };
         let mut stopped = stop.clone();
         let hall = Arc::new(Hall { app, tls, introducers, manner, porter, unread, stop });
+        let mut in_one_go = 0;
         loop {
+            in_one_go = (in_one_go + 1) % IN_ONE_GO;
+            if in_one_go == 0 {
+                yield_now().await;
+            }
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
                 _ = stopped.wait_for(|stop| *stop) => return,
@@ -208,6 +224,7 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         pulse: &Arc<Pulse>,
     ) -> io::Result<(Stream, PeerAddr)> {
         let (pulse, deadlines) = (Arc::clone(pulse), self.porter.deadlines);
+        let clock = self.porter.clock;
         let manner = Arc::clone(&self.manner);
         let mut transport = Transport::new(socket, Arc::clone(&pulse), deadlines);
         let peer = match self.introducers {
@@ -218,13 +235,14 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
             None => {
                 let http2 = manner.http2 && transport.begins_with(HTTP2_PREFACE).await?;
                 let connection = Connection { peer, tls: None, http2, pulse, manner };
-                Box::new(Accepted::new(transport, id, connection, place))
+                Box::new(Accepted::new(transport, id, connection, place, clock))
             }
             Some(tls) => {
-                let (stream, session) = timeout(deadlines.head, tls.shake_hands(transport)).await??;
+                let (stream, session) =
+                    timeout(deadlines.head, self.porter.turns.take(tls.shake_hands(transport))).await??;
                 let http2 = &*session.alpn == "h2";
                 let connection = Connection { peer, tls: Some(session), http2, pulse, manner };
-                Box::new(Accepted::new(stream, id, connection, place))
+                Box::new(Accepted::new(stream, id, connection, place, clock))
             }
         };
         Ok((stream, peer))
