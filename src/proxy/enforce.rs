@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::EXPECT;
 use http::header::STRICT_TRANSPORT_SECURITY;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
@@ -370,6 +371,11 @@ async fn write(session: &mut Session, mut header: ResponseHeader, body: Bytes) -
         header.insert_header(STRICT_TRANSPORT_SECURITY, hsts)?;
     }
     let end = body.is_empty();
+    if end && session.is_http2() {
+        // The head itself ends the stream, as clients of gRPC want it; an empty frame of data behind it would not do.
+        session.response_duplex_vec(vec![HttpTask::Header(Box::new(header), true)]).await?;
+        return Ok(());
+    }
     session.write_response_header(Box::new(header), end).await?;
     if !end {
         session.write_response_body(Some(body), true).await?;

@@ -28,6 +28,10 @@ async fn clear(address: SocketAddr) -> SendRequest<Bytes> {
     client(TcpStream::connect(address).await.unwrap()).await
 }
 
+/// Whether the head was all of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct EndedByHead(bool);
+
 async fn send(
     client: &mut SendRequest<Bytes>,
     request: http::request::Builder,
@@ -38,7 +42,8 @@ async fn send(
     for (at, part) in body.iter().enumerate() {
         stream.send_data(Bytes::from_static(part), at + 1 == body.len())?;
     }
-    let (parts, mut body) = answer.await?.into_parts();
+    let (mut parts, mut body) = answer.await?.into_parts();
+    parts.extensions.insert(EndedByHead(body.is_end_stream()));
     let mut text = Vec::new();
     while let Some(data) = body.data().await {
         let data = data?;
@@ -146,7 +151,10 @@ fn a_refused_call_of_grpc_is_a_status_of_grpc() {
     assert_eq!(header(&blocked, "content-type"), "application/grpc");
     assert_eq!((throttled.status().as_u16(), &*header(&throttled, "grpc-status")), (200, "8"));
     assert!(header(&throttled, "grpc-retry-pushback-ms").parse::<u64>().unwrap() >= 1000);
-    assert!(blocked.body().is_empty() && throttled.body().is_empty());
+    for answer in [blocked, throttled] {
+        assert_eq!(answer.extensions().get(), Some(&EndedByHead(true)), "trailers only");
+        assert!(answer.body().is_empty());
+    }
 }
 
 #[test]
