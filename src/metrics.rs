@@ -48,6 +48,7 @@ pub struct Metrics {
     request: Histogram,
     upstreams: upstreams::Upstreams,
     dropped: IntCounter,
+    panics: IntCounter,
     delays: delays::Delays,
     limits: limits::Limits,
     surges: surges::Surges,
@@ -105,6 +106,7 @@ impl Metrics {
             )?,
             upstreams: upstreams::Upstreams::new()?,
             dropped: IntCounter::new("riskgate_decisions_dropped_total", "Records lost.")?,
+            panics: IntCounter::new("riskgate_panics_total", "Requests that a panic has ended.")?,
             delays: delays::Delays::new()?,
             limits: limits::Limits::new()?,
             surges: surges::Surges::new()?,
@@ -263,6 +265,11 @@ impl Metrics {
         self.surges.told(surge);
     }
 
+    /// So many requests were ended by a panic so far.
+    pub fn broken_off(&self, requests: u64) {
+        self.panics.inc_by(requests.saturating_sub(self.panics.get()));
+    }
+
     /// All metrics as text. `dropped` is how many records were lost so far.
     pub fn text(&self, dropped: u64) -> String {
         self.dropped.inc_by(dropped.saturating_sub(self.dropped.get()));
@@ -270,7 +277,7 @@ impl Metrics {
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector>> {
-        let own: [Box<dyn Collector>; 10] = [
+        let own: [Box<dyn Collector>; 11] = [
             Box::new(self.decisions.clone()),
             Box::new(self.throttled.clone()),
             Box::new(self.reasons.clone()),
@@ -281,6 +288,7 @@ impl Metrics {
             Box::new(self.judge.clone()),
             Box::new(self.request.clone()),
             Box::new(self.dropped.clone()),
+            Box::new(self.panics.clone()),
         ];
         let own = own.into_iter().chain(self.limits.collectors());
         let own = own.chain(self.delays.collectors()).chain(self.surges.collectors());

@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{Admin, Answer, Asked, Endpoint};
+use crate::proxy::drain::Stage;
 
 pub(super) struct Health;
 pub(super) struct Ready;
@@ -42,10 +43,16 @@ impl Endpoint for Ready {
         true
     }
 
-    /// Not ready while stopping. A refused reload does not matter: the last good snapshot serves.
+    /// Not ready before clients can connect, nor while stopping, unless another process accepts in its place. A refused
+    /// reload does not matter: the last good snapshot serves.
     async fn answer(&self, admin: &Admin, _: Asked) -> Answer {
-        if admin.drain.has_begun() {
-            return Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "stopping");
+        let not_ready = match admin.drain.stage() {
+            Stage::Open | Stage::HandedOver => None,
+            Stage::Starting => Some("starting"),
+            Stage::Leaving | Stage::Draining => Some("stopping"),
+        };
+        if let Some(why) = not_ready {
+            return Answer::problem(StatusCode::SERVICE_UNAVAILABLE, why);
         }
         Answer::json(&json!({ "status": "ready", "generation": admin.live.pin().generation() }))
     }

@@ -22,6 +22,7 @@ impl Endpoint for Metrics {
         admin.metrics.fair_shares(&admin.traffic.crowded(admin.clock.now().tick));
         admin.metrics.in_flight(admin.live.pin().claims());
         admin.metrics.waiting(admin.room.waiting());
+        admin.metrics.broken_off(admin.drain.broken_off());
         let (snapshot, now) = (admin.live.pin(), admin.clock.tick());
         let upstreams = Fleet::of(&snapshot).map(Fleet::upstreams).unwrap_or_default();
         let servers = upstreams

@@ -26,6 +26,8 @@ pub(super) struct Keeper {
     clock: Clock,
     /// Whether the last attempt to write failed.
     failing: AtomicBool,
+    /// Whether another gate keeps it now.
+    retired: AtomicBool,
 }
 
 impl Keeper {
@@ -33,7 +35,8 @@ impl Keeper {
     pub(super) fn of(config: &Config, traffic: &Arc<Traffic>, clock: Clock) -> Option<Arc<Self>> {
         let settings = &config.traffic;
         let (path, traffic) = (settings.state.clone(), Arc::clone(traffic));
-        let keeper = Self { path, traffic, clock, failing: AtomicBool::new(false) };
+        let keeper =
+            Self { path, traffic, clock, failing: AtomicBool::new(false), retired: AtomicBool::new(false) };
         settings.remember.then(|| {
             keeper.recall();
             Arc::new(keeper)
@@ -54,8 +57,16 @@ impl Keeper {
         }
     }
 
+    /// Writes it no more: another gate does.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
     /// Writes it now. Blocks.
     pub(super) fn save(&self) {
+        if self.retired.load(Ordering::SeqCst) {
+            return;
+        }
         match state::write(&self.path, &self.traffic.memory_of_usual(self.clock.now().wall)) {
             Ok(()) => self.failing.store(false, Ordering::Relaxed),
             Err(error) => {

@@ -4,18 +4,24 @@
 //! [`prepare`] adds what only a running gate needs: sockets, services and the log of decisions. Nothing is decided
 //! here: it only says which part is given to which.
 
+mod arrival;
 mod bounds;
 pub mod build;
 mod delays;
 mod fingerprints;
 mod fleet;
+mod herald;
 mod keeper;
 mod limits;
+mod owner;
 pub mod parts;
 mod services;
+mod sockets;
 mod sources;
+mod systemd;
 mod tls;
 mod trust;
+mod upgrade;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -53,9 +59,12 @@ use crate::traffic::Traffic;
 use crate::workers;
 use build::Builder;
 use fleet::Fleets;
+use herald::Herald;
 use keeper::Keeper;
 use parts::{EchoService, Parts};
 use services::{Housekeeping, Reloading, early_hangup};
+pub use sockets::Sockets;
+use upgrade::Place;
 use upkeep::Upkeep;
 
 /// What every command needs.
@@ -81,6 +90,8 @@ pub struct Manner {
     pub signals: Signals,
     /// Whether threads share their work.
     pub scheduling: Scheduling,
+    /// Where listening sockets come from.
+    pub sockets: Sockets,
 }
 
 /// A gate that is ready to run: everything is loaded, and its sockets listen.
@@ -98,12 +109,13 @@ pub struct Ready {
     /// Begin it, and the gate stops.
     pub drain: Drain,
     server: Server,
-    grace: Duration,
-    signals: Signals,
+    stop: Stop,
     records: Running,
     keeper: Option<Arc<Keeper>>,
     /// Its private folder goes when this is dropped, after the server has stopped.
     origin: Option<EchoOrigin>,
+    /// Where a gate that takes over finds this one.
+    place: Option<Arc<Place>>,
 }
 
 /// How long the last records are given to reach the disk.
@@ -111,7 +123,7 @@ const FLUSH_TIME: Duration = Duration::from_secs(5);
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { signals: Signals::Heard, scheduling: Scheduling::Pinned }
+        Self { signals: Signals::Heard, scheduling: Scheduling::Pinned, sockets: Sockets::Bound }
     }
 }
 
@@ -142,9 +154,11 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let (origin, echo) = echo_origin(&config).map_err(fail)?.unzip();
     let routes = Arc::new(RouteNumbers::default());
     let builder = builder.serving(fleets(origin.as_ref(), &routes).map_err(fail)?);
-    let (keep_up, requests, notes) = first_load(builder, &config, &metrics, clock)?;
-    let parts = Parts::open(&config, &tls, clock).map_err(fail)?;
-    let Parts { identity, entrances, admin, recorder, records } = parts;
+    let (keep_up, requests, mut notes) = first_load(builder, &config, &metrics, clock)?;
+    let settled = arrival::settle(&config, &tls, manner.sockets, origin.as_ref(), clock);
+    let (parts, predecessor) = settled.map_err(fail)?;
+    let Parts { identity, entrances, admin, recorder, records, heirloom, told } = parts;
+    notes.extend(told.into_iter().map(|told| Problem::warning(&config_path, told)));
 
     let crowd = entrances.first().map(|entrance| Arc::clone(&entrance.porter.crowd));
     metrics.watch(crowd).map_err(|error| fail(vec![error.to_string()]))?;
@@ -158,12 +172,14 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         notes,
         drain: drain.clone(),
         server: server_settings(&config, manner).server(),
-        grace: config.server.grace_period,
-        signals: manner.signals,
+        stop: stop(&config, &drain, manner),
         records,
         keeper: keeper.clone(),
         origin,
+        place: heirloom.as_ref().map(|heirloom| Arc::clone(&heirloom.place)),
     };
+    let herald = Herald::new(&drain, manner.signals, predecessor, heirloom, keeper.as_ref());
+    ready.server.add_service(background_service("herald", herald));
     let (scoreboard, room) = (scoreboard(&config, &live, clock), Arc::default());
     let shared = Shared { requests, traffic, metrics, scoreboard, room, recorder, clock, drain };
     if let Some(listener) = admin {
@@ -269,6 +285,11 @@ fn first_load(
     Ok((keep_up, requests, notes))
 }
 
+fn stop(config: &Config, drain: &Drain, manner: Manner) -> Stop {
+    let (delay, grace) = (config.server.drain_delay, config.server.grace_period);
+    Stop::new(drain.clone(), delay, grace, manner.signals)
+}
+
 fn server_settings(config: &Config, manner: Manner) -> ServerSettings {
     let threads = NonZeroUsize::new(config.server.threads);
     ServerSettings { threads, scheduling: manner.scheduling, ..ServerSettings::default() }
@@ -278,7 +299,7 @@ impl Ready {
     fn add_admin(&mut self, listener: Listener, admin: Admin) {
         let mut service = Service::new("admin".to_owned(), admin.app());
         service.threads = Some(1);
-        self.server.add_service(Bound::new(service).tcp(listener));
+        self.server.add_service(Bound::new(service).tcp(listener).until(self.drain.handed_over()));
     }
 
     fn add_services(&mut self, keep_up: KeepUp<Builder>, housekeeping: Housekeeping) {
@@ -303,9 +324,11 @@ impl Ready {
     /// Serves until told to stop; then requests end, and the last records and what is usual are written. The error
     /// says what of the log of decisions did not reach the disk.
     pub fn run(self) -> Result<(), String> {
-        let stop = Stop::new(self.drain, self.grace, self.signals);
-        self.server.run(RunArgs { shutdown_signal: Box::new(stop) });
+        self.server.run(RunArgs { shutdown_signal: Box::new(self.stop) });
         drop(self.origin);
+        if let Some(place) = self.place.filter(|_| !*self.drain.handed_over().borrow()) {
+            place.leave();
+        }
         if let Some(keeper) = self.keeper {
             keeper.save();
         }

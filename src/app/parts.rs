@@ -7,6 +7,9 @@ use std::sync::Arc;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
+use super::owner::Owner;
+use super::sockets::{Offered, Role};
+use super::upgrade::Heirloom;
 use crate::clock::Clock;
 use crate::config::{self, Address, Config};
 use crate::facts::client::{Keyring, TrustedProxies};
@@ -14,10 +17,10 @@ use crate::proxy::Gate;
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, Turns, UnixDoor};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
-use crate::proxy::origin::Echo;
+use crate::proxy::origin::{Echo, EchoOrigin};
 use crate::proxy::server::{Bound, Listener};
 use crate::proxy::unread::Unread;
-use crate::record::{Recorder, Running, Settings as RecordSettings};
+use crate::record::{self, Recorder, Running, Settings as RecordSettings};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError, Weight};
 use crate::workers;
@@ -32,19 +35,60 @@ pub(super) struct Parts {
     pub(super) admin: Option<Listener>,
     pub(super) recorder: Recorder,
     pub(super) records: Running,
+    /// What a gate that takes over is to get.
+    pub(super) heirloom: Option<Heirloom>,
+    /// What the operator should know about sockets that others have opened.
+    pub(super) told: Vec<String>,
 }
 
 impl Parts {
-    /// Makes them all. The log of decisions is opened last, when nothing else can fail any more.
-    pub(super) fn open(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<Self, Vec<String>> {
+    /// Makes them all. What needs privileges comes first; then they are dropped. The log of decisions is opened last, when
+    /// nothing else can fail any more.
+    pub(super) fn open(
+        config: &Config,
+        tls: &[Option<Arc<Tls>>],
+        clock: Clock,
+        mut offered: Offered,
+        owner: Option<&Owner>,
+        origin: Option<&EchoOrigin>,
+    ) -> Result<Self, Vec<String>> {
         let identity = Arc::new(identity(config).map_err(|error| vec![error.to_string()])?);
-        let entrances = entrances(config, tls, clock)?;
-        let admin = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
-        let admin = admin.map_err(|error| vec![error.to_string()])?;
+        let entrances = entrances(config, tls, &mut offered, clock)?;
+        let admin = config.admin.as_ref().map(|admin| offered.listen(Role::Operators, admin.address));
+        let admin = admin.transpose().map_err(|error| vec![error.to_string()])?;
+        let told = offered.close();
+        let listeners = entrances.iter().filter_map(|entrance| entrance.listener.tcp());
+        let listeners = listeners.map(|listener| (Role::Clients, listener));
+        let listeners = listeners.chain(admin.iter().map(|admin| (Role::Operators, admin)));
+        let heirloom = Heirloom::of(&config.server, listeners, owner);
+        let heirloom = heirloom.map_err(|error| vec![error.to_string()])?;
+        if let Some(owner) = owner {
+            give(origin, owner).and_then(|()| owner.become_this()).map_err(|error| vec![error])?;
+            can_record(config, owner).map_err(|error| vec![error])?;
+        }
         let (recorder, writer) = Recorder::new(record_settings(config));
         let records = writer.start(move || clock.now()).map_err(|error| vec![error.to_string()])?;
-        Ok(Self { identity, entrances, admin, recorder, records })
+        Ok(Self { identity, entrances, admin, recorder, records, heirloom, told })
     }
+}
+
+/// Makes the private folder of the built-in origin theirs.
+fn give(origin: Option<&EchoOrigin>, owner: &Owner) -> Result<(), String> {
+    let Some(socket) = origin.map(EchoOrigin::socket) else { return Ok(()) };
+    let given = [Some(socket), socket.parent()].into_iter().flatten().try_for_each(|path| owner.give(path));
+    given.map_err(|error| format!("the built-in origin cannot be given to user `{}`: {error}", owner.name()))
+}
+
+/// Whether the log of decisions can be written now that the process belongs to `owner`.
+fn can_record(config: &Config, owner: &Owner) -> Result<(), String> {
+    let settings = record_settings(config);
+    record::check(&settings.path).map_err(|error| {
+        let (path, user) = (settings.path.display(), owner.name());
+        format!(
+            "user `{user}` cannot write the decision log `{path}`: {error}; make the file and its folder theirs \
+             (`chown {user}`), or choose another `path` in `[decisions]`"
+        )
+    })
 }
 
 /// How counting is done.
@@ -110,7 +154,12 @@ fn identity(config: &Config) -> Result<Identity, getrandom::Error> {
 }
 
 /// The listeners, and who may come in by them.
-fn entrances(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<Vec<Entrance>, Vec<String>> {
+fn entrances(
+    config: &Config,
+    tls: &[Option<Arc<Tls>>],
+    offered: &mut Offered,
+    clock: Clock,
+) -> Result<Vec<Entrance>, Vec<String>> {
     let bounds =
         Bounds { most: config.server.max_connections, per_client: config.server.max_connections_per_client };
     let porter = Arc::new(Porter {
@@ -128,7 +177,7 @@ fn entrances(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<
         manner: Arc::new(manner(setting)),
         porter: Arc::clone(&porter),
     };
-    Ok(listeners(config)?.into_iter().zip(tls).zip(&config.listeners).map(entrance).collect())
+    Ok(listeners(config, offered)?.into_iter().zip(tls).zip(&config.listeners).map(entrance).collect())
 }
 
 /// Who introduces clients by the PROXY protocol. Who may connect to a Unix socket is said by its mode.
@@ -146,16 +195,17 @@ fn manner(listener: &config::Listener) -> Manner {
     }
 }
 
-fn listeners(config: &Config) -> Result<Vec<Listening>, Vec<String>> {
-    let bind = |listener: &config::Listener| match &listener.address {
+fn listeners(config: &Config, offered: &mut Offered) -> Result<Vec<Listening>, Vec<String>> {
+    let mut bind = |listener: &config::Listener| match &listener.address {
         Address::Tcp(address) => {
-            Listener::bind(*address).map(Listening::Tcp).map_err(|error| error.to_string())
+            let listener = offered.listen(Role::Clients, *address);
+            listener.map(Listening::Tcp).map_err(|error| error.to_string())
         }
         Address::Unix { path, mode } => {
             UnixDoor::bind(path, *mode).map(Listening::Unix).map_err(|error| error.to_string())
         }
     };
-    let (bound, errors): (Vec<_>, Vec<_>) = config.listeners.iter().map(bind).partition(Result::is_ok);
+    let (bound, errors): (Vec<_>, Vec<_>) = config.listeners.iter().map(&mut bind).partition(Result::is_ok);
     if errors.is_empty() {
         Ok(bound.into_iter().flatten().collect())
     } else {

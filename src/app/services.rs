@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::build::Builder;
 use super::keeper::Keeper;
 use super::parts::random_keys;
+use super::systemd::Systemd;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::proxy::Identity;
@@ -166,15 +167,25 @@ impl Housekeeping {
         match signal(SignalKind::hangup()) {
             Ok(mut hangups) => {
                 if self.early_hangup.load(Ordering::SeqCst) {
-                    self.requests.hang_up();
+                    self.reload().await;
                 }
                 while hangups.recv().await.is_some() {
-                    self.requests.hang_up();
+                    self.reload().await;
                 }
             }
             Err(error) => warn!("SIGHUP is not heard: {error}"),
         }
         std::future::pending().await
+    }
+}
+
+impl Housekeeping {
+    /// Reloads, and tells systemd when it begins and ends; a SIGHUP that comes meanwhile asks for another one.
+    async fn reload(&self) {
+        let systemd = Systemd::of(self.signals);
+        systemd.reloading();
+        self.requests.hang_up().await;
+        systemd.ready();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command line: `run`, `check`, `test`, `explain`, `top`.
+//! The command line: `run`, `check`, `test`, `explain`, `top`, `health`.
 //!
 //! Each command is one file. Exit codes are fit for CI: 0 is good, 1 means that something is wrong with what was
 //! given (configuration, scripts, a failed case), 2 that the command itself was wrong. Results go to standard
@@ -7,6 +7,7 @@
 mod check;
 pub mod diagnostics;
 mod explain;
+mod health;
 mod layout;
 mod open_files;
 mod run;
@@ -43,7 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves: judges requests and passes them on. This is what happens without a command.
-    Run,
+    Run(run::Args),
     /// Says what would be loaded, or everything that is wrong with it.
     Check,
     /// Runs the policy cases beside the scripts, `scripts/cases/*.toml`.
@@ -52,17 +53,20 @@ enum Command {
     Explain(Box<explain::Args>),
     /// Shows in a terminal what becomes of requests right now, as a running gate tells it.
     Top(top::Args),
+    /// Says whether a running gate is ready, by its exit code.
+    Health(health::Args),
 }
 
 /// Reads the arguments and does what they say.
 pub fn main() -> ExitCode {
     let Cli { config, command } = Cli::parse();
-    match command.unwrap_or(Command::Run) {
-        Command::Run => run::run(&config),
+    match command.unwrap_or(Command::Run(run::Args::default())) {
+        Command::Run(args) => run::run(&config, &args),
         Command::Check => check::check(&config),
         Command::Test(args) => test::test(&config, &args),
         Command::Explain(args) => explain::explain(&config, &args),
         Command::Top(args) => top::top(&args),
+        Command::Health(args) => health::health(&args),
     }
 }
 

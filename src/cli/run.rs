@@ -10,18 +10,29 @@ use tracing_subscriber::EnvFilter;
 use super::diagnostics::{self, Style};
 use super::layout::{Ink, count, grouped, list};
 use super::{WRONG, check, open_files, refuse};
-use crate::app::{self, Manner, Ready};
+use crate::app::{self, Manner, Ready, Sockets};
 use crate::config::{Log, LogFormat};
 use crate::signals::Vocabulary;
 
-pub(super) fn run(config: &Path) -> ExitCode {
+/// How it starts.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Args {
+    /// Takes over from the gate that runs, without dropping a request: its listeners, found by `[server] upgrade_socket`.
+    /// It is told to end once this one serves. If none runs, this is a start like any other.
+    #[arg(long)]
+    upgrade: bool,
+}
+
+pub(super) fn run(config: &Path, args: &Args) -> ExitCode {
+    let sockets = if args.upgrade { Sockets::TakenOver } else { Sockets::Activated };
     let loaded = app::load(config, Vocabulary::standard());
     let ready = loaded.and_then(|loaded| {
         log_as(&loaded.config.log);
+        log_panics();
         open_files::raise();
         let doubt = open_files::doubt(config, loaded.config.server.max_connections);
         let _ = diagnostics::show(doubt.as_slice(), &mut stderr());
-        app::prepare(loaded, Manner::default())
+        app::prepare(loaded, Manner { sockets, ..Manner::default() })
     });
     let ready = match ready {
         Ok(ready) => ready,
@@ -36,6 +47,19 @@ pub(super) fn run(config: &Path) -> ExitCode {
             ExitCode::from(WRONG)
         }
     }
+}
+
+/// A panic is told in the log, by its place and nothing else: what it says may quote what a client sent.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let said = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or_default();
+        tracing::error!(
+            place,
+            said,
+            "a panic: a mistake in riskgate, which is worth a report; the gate goes on"
+        );
+    }));
 }
 
 /// The process's own log goes to standard error. `RUST_LOG` overrides the configured level.

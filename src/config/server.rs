@@ -1,8 +1,9 @@
 //! `[server]`: the process as a whole, and how long it waits for clients.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kinds::{Number, Period};
+use super::kinds::{FilePath, Number, Period, Text};
 use super::reader::{Fallback, Key, Layout, Section};
 
 /// How the process runs.
@@ -12,6 +13,14 @@ pub struct Server {
     pub threads: usize,
     /// How long open requests may take to end when the process is told to stop.
     pub grace_period: Duration,
+    /// How long it serves on, though it is not ready any more, before that.
+    pub drain_delay: Duration,
+    /// Where a gate that takes over from this one finds it; `None` if none is to.
+    pub upgrade_socket: Option<PathBuf>,
+    /// Whom the process belongs to once it serves; `None` if it stays who it is.
+    pub user: Option<String>,
+    /// Its group; `None` is the user's own.
+    pub group: Option<String>,
     /// How long an idle connection of a client is kept.
     pub keepalive: Duration,
     /// How long the gate waits for the next bytes of a request.
@@ -31,6 +40,10 @@ pub(super) const LAYOUT: Layout = Layout {
     keys: &[
         &THREADS,
         &GRACE_PERIOD,
+        &DRAIN_DELAY,
+        &UPGRADE_SOCKET,
+        &USER,
+        &GROUP,
         &KEEPALIVE,
         &READ_TIMEOUT,
         &HEAD_TIMEOUT,
@@ -52,6 +65,37 @@ const GRACE_PERIOD: Key<Period> = Key {
     kind: Period { from: Duration::ZERO, to: Duration::from_secs(600) },
     fallback: Fallback::Is("\"10s\""),
     doc: "How long open requests may take to end when the process is told to stop.",
+};
+
+const DRAIN_DELAY: Key<Period> = Key {
+    name: "drain_delay",
+    kind: Period { from: Duration::ZERO, to: Duration::from_secs(600) },
+    fallback: Fallback::Is("\"0s\""),
+    doc: "How long the process serves on after it was told to stop, while `/readyz` says that it is not ready, so that \
+          balancers send nobody any more; `grace_period` begins after it.",
+};
+
+const UPGRADE_SOCKET: Key<FilePath> = Key {
+    name: "upgrade_socket",
+    kind: FilePath,
+    fallback: Fallback::Absent,
+    doc: "A Unix socket at which `riskgate run --upgrade` finds the gate that runs and takes over its listeners. Its folder \
+          must not be writable for others.",
+};
+
+const USER: Key<Text> = Key {
+    name: "user",
+    kind: Text,
+    fallback: Fallback::Absent,
+    doc: "The user that the process becomes when it was started by root, after it has bound its sockets and read what it \
+          needs, and before it serves. What is reloaded, and the decision log, must be theirs to read and write.",
+};
+
+const GROUP: Key<Text> = Key {
+    name: "group",
+    kind: Text,
+    fallback: Fallback::Absent,
+    doc: "The group that it becomes with `user`; by default the user's own. It has no other groups.",
 };
 
 const KEEPALIVE: Key<Period> = Key {
@@ -94,19 +138,37 @@ const MAX_CONNECTIONS_PER_CLIENT: Key<Number<u32>> = Key {
 /// Reads `[server]`; `cores` is what `threads = 0` means.
 pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
     let (threads, grace_period) = (section.read(&THREADS), section.read(&GRACE_PERIOD));
+    let drain_delay = section.read(&DRAIN_DELAY);
+    let (upgrade_socket, owner) = (section.optional(&UPGRADE_SOCKET), owner(section));
     let (keepalive, read_timeout) = (section.read(&KEEPALIVE), section.read(&READ_TIMEOUT));
     let (head_timeout, most) = (section.read(&HEAD_TIMEOUT), section.read(&MAX_CONNECTIONS));
     let per_client = section.read(&MAX_CONNECTIONS_PER_CLIENT);
+    let (user, group) = owner?;
     Some(Server {
         threads: match threads? {
             0 => cores.max(1),
             threads => threads,
         },
         grace_period: grace_period?,
+        drain_delay: drain_delay?,
+        upgrade_socket: upgrade_socket?,
+        user,
+        group,
         keepalive: keepalive?,
         read_timeout: read_timeout?,
         head_timeout: head_timeout?,
         max_connections: most?,
         max_connections_per_client: per_client?,
     })
+}
+
+/// The user and the group that the process becomes.
+fn owner(section: &Section<'_>) -> Option<(Option<String>, Option<String>)> {
+    let (user, group) = (section.optional(&USER), section.optional(&GROUP));
+    let (user, group) = (user?, group?);
+    if user.is_none() && group.is_some() {
+        section.complain(&GROUP, "there is a `group`, and no `user`", "name the `user` too, or remove it");
+        return None;
+    }
+    Some((user, group))
 }

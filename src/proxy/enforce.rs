@@ -15,6 +15,7 @@ use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
+use uuid::Uuid;
 
 use super::Gate;
 use super::door::Connection;
@@ -108,12 +109,22 @@ pub async fn enforce(session: &mut Session, judged: &mut Judged, gate: &Gate) ->
         None => Ok(false),
         Some(refusal) => {
             keep_open(session, judged);
+            gate.part(session);
             answer(session, &refusal).await?;
             if judged.unserved().is_some_and(Unserved::is_of_body) {
                 hear_out(session).await;
             }
             Ok(true)
         }
+    }
+}
+
+/// Answers a request that a panic has ended before it was judged, if nothing was answered yet.
+pub(super) async fn answer_unjudged(session: &mut Session, id: Uuid, failure: Failure) {
+    session.set_keepalive(None);
+    if let (None, Some(status)) = (session.response_written(), failure.answer()) {
+        // The client may be gone by now.
+        let _ = answer(session, &Refusal::new(status, id)).await;
     }
 }
 

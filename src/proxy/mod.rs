@@ -1,6 +1,6 @@
 //! The gate: a request's life, from parsed head to record.
 //!
-//! [`Gate::request_filter`] is the whole story on one screen. What it calls is either pure (`pipeline`) or one
+//! `Gate::serve` is the whole story on one screen. What it calls is either pure (`pipeline`) or one
 //! of three effects: count, act ([`enforce`], the only file that writes responses), record. An upstream is chosen
 //! only with a [`enforce::Permit`], which only [`enforce`] can make.
 
@@ -17,6 +17,7 @@ mod inspect;
 mod intake;
 mod onward;
 pub mod origin;
+mod panics;
 pub mod pool;
 mod rate_limit;
 pub mod redirect;
@@ -57,6 +58,7 @@ use enforce::Sentence;
 use exchange::{Exchange, Judged, Seen, Taken};
 use failure::Failure;
 use forward::Forwarding;
+use panics::Panicked;
 use refusal::DECISION_HEADER;
 use relay::Relay;
 use upstream::fleet::Fleet;
@@ -99,17 +101,9 @@ pub struct Patience {
     pub read: Duration,
 }
 
-#[async_trait]
-impl ProxyHttp for Gate {
-    type CTX = Exchange;
-
-    fn new_ctx(&self) -> Exchange {
-        Exchange::new(self.drain.enter())
-    }
-
-    fn init_downstream_modules(&self, _: &mut HttpModules) {}
-
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+impl Gate {
+    /// A request's life up to its answer, or up to where Pingora goes on with it. `Ok(true)` if it was answered.
+    async fn serve(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         self.set_patience(session);
         if let Some(port) = Connection::of(session).and_then(|connection| connection.manner.redirect) {
             enforce::redirect(session, port).await?;
@@ -155,6 +149,25 @@ impl ProxyHttp for Gate {
             self.relay(session, exchange).await?;
         }
         Ok(short)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gate {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new(self.drain.enter())
+    }
+
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        let served = panics::caught(self.serve(session, exchange)).await;
+        served.unwrap_or_else(|Panicked| {
+            self.drain.broke_off();
+            Error::e_explain(ErrorType::InternalError, "a panic")
+        })
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -219,9 +232,12 @@ impl ProxyHttp for Gate {
         exchange: &mut Exchange,
     ) -> Result<()> {
         relay::check_protocol(response, session.is_upgrade_req())?;
-        if let Some(intake) = exchange.intake().filter(|_| !response.status.is_informational()) {
-            intake.answered();
-            session.set_read_timeout(Some(intake.patience()));
+        if !response.status.is_informational() {
+            self.part(session);
+            if let Some(intake) = exchange.intake() {
+                intake.answered();
+                session.set_read_timeout(Some(intake.patience()));
+            }
         }
         self.tell_client(response, exchange)
     }
@@ -236,6 +252,8 @@ impl ProxyHttp for Gate {
         if let Some(judged) = exchange.judged_mut() {
             enforce::answer_failure(session, judged, failure, self.clock.tick()).await;
             debug!(decision = %judged.id, ?failure, kind = error.etype().as_str(), "not proxied");
+        } else {
+            enforce::answer_unjudged(session, exchange::id_at(self.clock.now()), failure).await;
         }
         FailToProxy { error_code: failure.recorded_status(), can_reuse_downstream: false }
     }
@@ -297,6 +315,13 @@ impl Gate {
         session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(self.patience.read));
         session.set_write_timeout(Some(self.patience.read));
+    }
+
+    /// Closes the connection with the answer, and says so, if the gate is leaving.
+    fn part(&self, session: &mut Session) {
+        if self.drain.parts() {
+            session.set_keepalive(None);
+        }
     }
 
     /// Writes what the origin is to know into a request on its way there.

@@ -136,6 +136,7 @@ impl Gate {
                 HttpTask::Header(mut response, end) => {
                     check_protocol(&response, false)?;
                     frame(&mut response, session.req_header(), end)?;
+                    self.part(session);
                     self.tell_client(&mut response, exchange)?;
                     HttpTask::Header(response, end)
                 }

@@ -21,8 +21,6 @@ use pingora::server::{Fds, ListenFds, RuntimeOpts, Server, ShutdownWatch};
 use pingora::services::Service as PingoraService;
 use pingora::services::listening::Service;
 
-use super::drain::Drain;
-
 /// How the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -59,6 +57,11 @@ pub enum ListenError {
     /// Another process has it, or this one twice.
     #[error("`{0}` is already in use; stop the other process or choose another port")]
     InUse(SocketAddr),
+    /// This process was given a socket of another address with the same port.
+    #[error(
+        "`{0}` is already in use by `{1}`, which this process was given: write that address, or have the other opened"
+    )]
+    Given(SocketAddr, SocketAddr),
     /// The port is below 1024, usually.
     #[error("`{0}` needs privileges that this process does not have; choose a port from 1024 on")]
     Forbidden(SocketAddr),
@@ -74,7 +77,7 @@ pub enum ListenError {
 pub struct Bound<A> {
     service: Service<A>,
     sockets: Vec<(String, OwnedFd)>,
-    drain: Option<Drain>,
+    until: Option<ShutdownWatch>,
 }
 
 /// Idle connections to upstreams that are kept for each thread.
@@ -83,7 +86,7 @@ pub(super) const IDLE_CONNECTIONS: usize = 128;
 pub(super) const MAX_TRIES: usize = 6;
 
 impl Settings {
-    /// Pingora's settings. Times of its own shutdown are zero, since [`Drain`] waits instead.
+    /// Pingora's settings. Times of its own shutdown are zero, since [`Drain`](super::drain::Drain) waits instead.
     pub fn server_conf(&self) -> ServerConf {
         let cores = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         ServerConf {
@@ -114,9 +117,19 @@ impl Listener {
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let failed = |error| ListenError::of(address, error);
         let socket = TcpListener::bind(address).map_err(failed)?;
-        socket.set_nonblocking(true).map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
+        Self::adopt(socket).map_err(failed)
+    }
+
+    /// Uses a socket that listens already.
+    pub fn adopt(socket: TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
         Ok(Self { socket, address })
+    }
+
+    /// Another handle of the same socket, which listens until both are closed.
+    pub fn duplicate(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone()
     }
 
     /// The socket, for an accept loop of one's own.
@@ -144,7 +157,7 @@ impl ListenError {
 impl<A> Bound<A> {
     /// A service that has no endpoints yet. It stops accepting when the server shuts down.
     pub fn new(service: Service<A>) -> Self {
-        Self { service, sockets: Vec::new(), drain: None }
+        Self { service, sockets: Vec::new(), until: None }
     }
 
     /// Accepts from `listener`.
@@ -163,9 +176,9 @@ impl<A> Bound<A> {
         Ok(self)
     }
 
-    /// Stops accepting as soon as `drain` begins, before the server shuts down.
-    pub fn until(self, drain: Drain) -> Self {
-        Self { drain: Some(drain), ..self }
+    /// Stops accepting when this turns true. Otherwise it accepts as long as the server runs.
+    pub fn until(self, stop: ShutdownWatch) -> Self {
+        Self { until: Some(stop), ..self }
     }
 }
 
@@ -182,7 +195,7 @@ impl<A: ServerApp + Send + Sync + 'static> PingoraService for Bound<A> {
             sockets.add(address, socket.into_raw_fd());
         }
         let sockets: ListenFds = Arc::new(sockets.into());
-        let shutdown = self.drain.as_ref().map_or(shutdown, Drain::watch);
+        let shutdown = self.until.take().unwrap_or(shutdown);
         self.service.start_service(Some(sockets), shutdown, tasks_per_socket).await;
     }
 

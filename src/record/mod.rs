@@ -19,8 +19,9 @@ mod shard;
 mod torn;
 mod writer;
 
+use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -123,6 +124,12 @@ impl Settings {
     fn max_file(&self) -> u64 {
         self.max_size.saturating_add(MAX_LINE as u64)
     }
+}
+
+/// Whether this process can write a log at `path`; creates it and its folder if need be. Without this, a log that cannot be
+/// written costs records, and stops nothing.
+pub fn check(path: &Path) -> io::Result<()> {
+    log_file::LogFile::open(path).map(drop)
 }
 
 /// The moment inside a UUIDv7; `None` for other ids.

@@ -246,15 +246,19 @@ impl Requests {
         &self.live
     }
 
-    /// Reloads soon, as SIGHUP asks for.
-    pub fn hang_up(&self) {
-        self.trigger.signal();
+    /// Reloads now, as SIGHUP asks for; how it went.
+    pub async fn hang_up(&self) -> Arc<Last> {
+        self.after(Trigger::signal).await
     }
 
     /// Reloads now; how it went.
     pub async fn reload(&self) -> Arc<Last> {
+        self.after(Trigger::request).await
+    }
+
+    async fn after(&self, ask: impl Fn(&Trigger)) -> Arc<Last> {
         let number = self.wanted.fetch_add(1, Ordering::SeqCst) + 1;
-        self.trigger.request();
+        ask(&self.trigger);
         let mut done = self.done.clone();
         // An error means that nothing is reloaded any more; the last result is then the true one.
         let _ = done.wait_for(|done| *done >= number).await;

@@ -4,12 +4,14 @@
 
 mod explain;
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
 
 use crate::net::{Client, Request};
+use crate::process::{Process, command};
 use crate::support::{Files, Setup};
 
 /// What a command said, and its exit code.
@@ -17,17 +19,6 @@ struct Said {
     code: i32,
     out: String,
     err: String,
-}
-
-/// A gate in a process of its own, killed with this value.
-pub(crate) struct Process {
-    child: Child,
-    /// What it said until it was ready.
-    pub(crate) banner: String,
-    /// Where clients connect.
-    pub(crate) clients: SocketAddr,
-    /// Where operators connect.
-    pub(crate) operators: SocketAddr,
 }
 
 const LOGIN: &str = "\
@@ -68,12 +59,6 @@ fn gate() -> Setup {
         .cases("login", CASES)
 }
 
-fn command(folder: &Path, config: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_riskgate"));
-    command.args(args).current_dir(folder).env("RISKGATE_CONFIG", config).env_remove("RUST_LOG");
-    command
-}
-
 fn riskgate(files: &Files, args: &[&str]) -> Said {
     said(&mut command(files.folder(), &files.config(), args))
 }
@@ -108,45 +93,6 @@ impl Said {
 
 fn squeeze(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-impl Process {
-    /// Runs a gate, and waits until it says that it is ready.
-    pub(crate) fn start(files: &Files) -> Self {
-        let mut command = command(files.folder(), &files.config(), &["run"]);
-        let log = std::fs::File::create(files.path("log")).expect("a log");
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("a command that runs");
-        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut banner = String::new();
-        while !banner.contains("Ctrl-C") {
-            let read = out.read_line(&mut banner).expect("text");
-            assert!(read > 0, "{banner}{}", std::fs::read_to_string(files.path("log")).unwrap_or_default());
-        }
-        let address = |what: &str| {
-            let line = banner.lines().find(|line| line.trim().starts_with(what)).expect("an address");
-            line.rsplit("http://").next().and_then(|address| address.parse().ok()).expect("an address")
-        };
-        let (clients, operators) = (address("clients"), address("operators"));
-        Self { child, banner, clients, operators }
-    }
-
-    /// Sends it a signal, such as `HUP`.
-    pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
-    }
-
-    /// Waits until it ends; its exit code.
-    fn wait(&mut self) -> Option<i32> {
-        self.child.wait().expect("a child").code()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = (self.child.kill(), self.child.wait());
-    }
 }
 
 #[test]
@@ -346,8 +292,10 @@ fn run_says_where_it_serves_and_ends_well_when_told_to() {
     let response = client.send(&Request::get("/hello")).unwrap();
     assert_eq!(response.status, 200);
     let mut operator = Client::connect(gate.operators).unwrap();
-    assert_eq!(operator.send(&Request::get("/readyz").header("host", "localhost")).unwrap().status, 200);
-    gate.signal("TERM");
+    let mut ready = || operator.send(&Request::get("/readyz").header("host", "localhost")).unwrap().status;
+    while ready() == 503 {}
+    assert_eq!(ready(), 200);
+    gate.signal(Signal::SIGTERM);
     assert_eq!(gate.wait(), Some(0));
     let id = response.headers.first("riskgate-decision").unwrap();
     assert!(files.log().contains(id), "the last record is written");

@@ -29,7 +29,10 @@ mod inflight;
 mod inspection;
 mod open_files;
 mod order;
+mod panics;
 mod policy;
+mod privileges;
+mod process;
 mod proxying;
 mod records;
 mod reload;
@@ -39,9 +42,11 @@ mod sockets;
 mod stopping;
 mod support;
 mod surges;
+mod systemd;
 mod tls;
 mod top;
 mod traffic;
+mod upgrade;
 mod upstreams;
 
 #[path = "../support/certificates.rs"]

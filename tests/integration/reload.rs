@@ -9,11 +9,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::cli::Process;
 use crate::mmdb::country_mmdb;
 use crate::net::{Client, Request};
+use crate::process::Process;
 use crate::support::{Files, Running, Setup, eventually, from, json};
 
 /// A client in the country that the tests' policies speak about.
@@ -329,17 +330,17 @@ fn a_signal_reloads_and_the_log_says_how_it_went() {
     };
     assert_eq!(score(), "1");
     files.write("scripts/10-a.rhai", adds(2));
-    gate.signal("HUP");
+    gate.signal(Signal::SIGHUP);
     logged("published generation=2 cause=signal");
     assert_eq!(score(), "2");
     files.write("scripts/10-a.rhai", "fn assess(req, risk) {\n    risk.add(\"x.y\", req.geo.wieght);\n}\n");
-    gate.signal("HUP");
+    gate.signal(Signal::SIGHUP);
     let place = format!("{}:2:29", files.path("scripts/10-a.rhai").display());
     let problem = "unknown signal `req.geo.wieght`; did you mean `weight`?";
     logged(&format!("refused, generation 2 stays in use: {place}: {problem}"));
     assert_eq!(score(), "2");
-    gate.signal("HUP");
+    gate.signal(Signal::SIGHUP);
     files.write("scripts/10-a.rhai", adds(2));
-    gate.signal("HUP");
+    gate.signal(Signal::SIGHUP);
     logged("nothing has changed generation=2 cause=signal");
 }

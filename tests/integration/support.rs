@@ -264,7 +264,8 @@ impl Running {
     pub(crate) fn start_with(files: Files, vocabulary: Vocabulary) -> Result<Self, Vec<Problem>> {
         let loaded = app::load(&files.config(), vocabulary)?;
         // One process, several servers: Pingora pins the threads of one only.
-        let manner = Manner { signals: Signals::Ignored, scheduling: Scheduling::Stealing };
+        let manner =
+            Manner { signals: Signals::Ignored, scheduling: Scheduling::Stealing, ..Manner::default() };
         let mut ready = app::prepare(loaded, manner)?;
         let addr = *ready.listeners.first().expect("a listener");
         let admin = ready.admin.unwrap_or(addr);
@@ -315,6 +316,11 @@ impl Running {
     /// Begins to stop, without waiting for it.
     pub(crate) fn begin_stop(&self) {
         self.drain.begin();
+    }
+
+    /// Begins to leave: it is not ready any more, but serves on.
+    pub(crate) fn leave(&self) {
+        self.drain.leave();
     }
 
     /// Stops, and hands back the files that are left. Fails the test if records were lost.

@@ -75,6 +75,14 @@ impl Listening {
         }
     }
 
+    /// The TCP listener; `None` for a Unix socket.
+    pub fn tcp(&self) -> Option<&Listener> {
+        match self {
+            Self::Tcp(listener) => Some(listener),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// What a Unix socket is called; `None` for TCP.
     pub fn unix(&self) -> Option<String> {
         matches!(self, Self::Unix(_)).then(|| self.to_string())

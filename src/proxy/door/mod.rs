@@ -33,7 +33,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::drain::Drain;
+use super::drain::{Connected, Drain};
 use super::unread::Unread;
 use crate::clock::Clock;
 use crate::facts::client::{PeerAddr, Prefix, Truncation, TrustedProxies};
@@ -105,13 +105,18 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Door<A> {
     async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
         let open = |entrance: Entrance| {
             let (app, unread) = (Arc::clone(&self.app), Arc::clone(&self.unread));
-            current_handle().spawn(entrance.open(app, unread, self.drain.watch()))
+            // Whoever waits for the last connection to end waits for the last that may still be accepted.
+            let (open, drain) = (self.drain.connect(), self.drain.clone());
+            current_handle().spawn(entrance.open(app, unread, drain, open))
         };
         let loops: Vec<_> = self.entrances.drain(..).map(open).collect();
+        self.drain.open();
         for open in loops {
             // An entrance that broke off has said why.
             let _ = open.await;
         }
+        // From here on idle connections close.
+        self.drain.begun().await;
         self.app.cleanup().await;
     }
 
@@ -128,12 +133,12 @@ struct Hall<A> {
     manner: Arc<Manner>,
     porter: Arc<Porter>,
     unread: Arc<Unread>,
-    stop: ShutdownWatch,
+    parting: ShutdownWatch,
 }
 
 impl Entrance {
     /// Accepts until the server stops. The socket is closed then, whoever is still inside.
-    async fn open<A>(self, app: Arc<A>, unread: Arc<Unread>, stop: ShutdownWatch)
+    async fn open<A>(self, app: Arc<A>, unread: Arc<Unread>, drain: Drain, _open: Connected)
     where
         A: ServerApp + Send + Sync + 'static,
     {
@@ -143,8 +148,8 @@ impl Entrance {
             Ok(socket) => socket,
             Err(error) => return warn!("no client can connect to `{address}`: {error}"),
         };
-        let mut stopped = stop.clone();
-        let hall = Arc::new(Hall { app, tls, introducers, manner, porter, unread, stop });
+        let (mut shut, parting) = (drain.shut(), drain.parting());
+        let hall = Arc::new(Hall { app, tls, introducers, manner, porter, unread, parting });
         let mut in_one_go = 0;
         loop {
             in_one_go = (in_one_go + 1) % IN_ONE_GO;
@@ -153,11 +158,11 @@ impl Entrance {
             }
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
-                _ = stopped.wait_for(|stop| *stop) => return,
+                _ = shut.wait_for(|shut| *shut) => return,
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    current_handle().spawn(Arc::clone(&hall).serve(socket, peer));
+                    current_handle().spawn(Arc::clone(&hall).serve(socket, peer, drain.connect()));
                 }
                 Err(error) => {
                     warn!("a connection to `{address}` was not accepted: {error}");
@@ -170,7 +175,7 @@ impl Entrance {
 
 impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
     /// Serves one connection, to its end.
-    async fn serve(self: Arc<Self>, socket: Socket, peer: PeerAddr) {
+    async fn serve(self: Arc<Self>, socket: Socket, peer: PeerAddr, _connected: Connected) {
         let Ok(place) = self.admit(peer) else { return };
         let id = socket.id();
         let Ok(socket) = socket.moved_here() else { return };
@@ -181,7 +186,7 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
         };
         let mut next = Some(welcomed);
         while let Some(stream) = next {
-            next = self.app.process_new(stream, &self.stop).await;
+            next = self.app.process_new(stream, &self.parting).await;
         }
         if let Some(status) = pulse.unread() {
             self.unread.record(peer, status);

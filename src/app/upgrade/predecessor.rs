@@ -1,0 +1,57 @@
+//! The gate that runs already, as the one that starts sees it.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use super::{ALL, FAREWELL, HELLO, OK, PATIENCE, SERVING, UpgradeError, place, wire};
+use crate::app::sockets::{Given, Role};
+
+/// The gate that runs already. If this is dropped, it serves on.
+#[derive(Debug)]
+pub(in crate::app) struct Predecessor {
+    path: PathBuf,
+    stream: UnixStream,
+}
+
+impl Predecessor {
+    /// The gate that listens at `path`; `None` if none does.
+    pub(in crate::app) fn find(path: &Path) -> Result<Option<Self>, UpgradeError> {
+        let Some(stream) = place::visit(path)? else { return Ok(None) };
+        let timed = stream.set_read_timeout(Some(PATIENCE)).and(stream.set_write_timeout(Some(PATIENCE)));
+        timed.map_err(UpgradeError::place(path))?;
+        Ok(Some(Self { path: path.to_path_buf(), stream }))
+    }
+
+    /// Its sockets. It accepts from them, until it is told that somebody else does.
+    pub(in crate::app) fn sockets(&self) -> Result<Vec<Given>, UpgradeError> {
+        self.receive().map_err(UpgradeError::refused(&self.path))
+    }
+
+    /// Tells it that clients can connect here. Resolves when it accepts no more.
+    pub(in crate::app) fn relieve(self) -> Result<(), UpgradeError> {
+        let told =
+            wire::send(&self.stream, SERVING, None).and_then(|()| wire::expect(&self.stream, FAREWELL));
+        told.map_err(UpgradeError::refused(&self.path))
+    }
+
+    fn receive(&self) -> io::Result<Vec<Given>> {
+        let mut given = Vec::new();
+        wire::send(&self.stream, HELLO, None)?;
+        loop {
+            match wire::receive(&self.stream)? {
+                (said, None) if said == ALL => return Ok(given),
+                (role, Some(socket)) => {
+                    // A socket of a kind that this version does not know is closed, and bound anew if need be.
+                    given.extend(Given::new(Role::parse(&role), TcpListener::from(socket)).ok());
+                    wire::send(&self.stream, OK, None)?;
+                }
+                (said, None) => {
+                    let message = format!("it says `{}`", said.escape_debug());
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+            }
+        }
+    }
+}
