@@ -51,6 +51,7 @@ pub struct Metrics {
     limits: limits::Limits,
     surges: surges::Surges,
     expiry: IntGaugeVec,
+    acme_failures: IntCounterVec,
 }
 
 /// Handles of what the policy in use can say.
@@ -108,6 +109,7 @@ impl Metrics {
             limits: limits::Limits::new()?,
             surges: surges::Surges::new()?,
             expiry: connections::expiry()?,
+            acme_failures: connections::acme_failures()?,
         };
         for collector in metrics.collectors() {
             metrics.registry.register(collector)?;
@@ -143,6 +145,11 @@ impl Metrics {
     pub fn certificates(&self, ends: &[(String, i64)]) {
         self.expiry.reset();
         ends.iter().for_each(|(name, end)| self.expiry.with_label_values(&[name]).set(*end));
+    }
+
+    /// Counts an order of the certificate of this name that came to nothing.
+    pub fn acme_failed(&self, name: &str) {
+        self.acme_failures.with_label_values(&[name]).inc();
     }
 
     /// Counts one judged request.
@@ -250,7 +257,7 @@ impl Metrics {
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector>> {
-        let own: [Box<dyn Collector>; 11] = [
+        let own: [Box<dyn Collector>; 12] = [
             Box::new(self.decisions.clone()),
             Box::new(self.throttled.clone()),
             Box::new(self.reasons.clone()),
@@ -262,6 +269,7 @@ impl Metrics {
             Box::new(self.request.clone()),
             Box::new(self.upstream_errors.clone()),
             Box::new(self.dropped.clone()),
+            Box::new(self.acme_failures.clone()),
         ];
         let own = own.into_iter().chain(self.limits.collectors());
         let own = own.chain(self.delays.collectors()).chain(self.surges.collectors());

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::delays::delays;
 pub use super::sources::source_paths;
 use super::sources::{ASN, COUNTRY};
@@ -21,6 +23,7 @@ use crate::facts::problem::{Problem, nearest};
 use crate::geoip::{AsnDb, Geo, GeoDb};
 use crate::ip_list::IpList;
 use crate::metrics::Metrics;
+use crate::proxy::acme::Orders;
 use crate::proxy::door::tls::Tls;
 use crate::reload::sources::{Digest, SourcePaths, Sources};
 use crate::reload::{Build, Built};
@@ -113,6 +116,11 @@ impl Builder {
     /// What each listener speaks TLS with; `None` in the clear.
     pub fn greetings(&self) -> Arc<[Option<Arc<Tls>>]> {
         self.greetings.listeners()
+    }
+
+    /// Which certificates are wanted from an authority; told anew whenever something is published.
+    pub fn orders(&self) -> watch::Receiver<Arc<Orders>> {
+        self.greetings.orders()
     }
 
     /// The configuration that the last candidate was built from.

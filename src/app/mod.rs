@@ -4,6 +4,7 @@
 //! [`prepare`] adds what only a running gate needs: sockets, services and the log of decisions. Nothing is decided
 //! here: it only says which part is given to which.
 
+pub(crate) mod acme;
 pub mod build;
 mod delays;
 mod keeper;
@@ -22,6 +23,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
+use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::cases::Setting;
@@ -29,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::facts::problem::Problem;
 use crate::metrics::Metrics;
+use crate::proxy::acme::{Challenges, Issuer, Orders};
 use crate::proxy::door::{Door, Entrance};
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::http2;
@@ -50,7 +53,7 @@ use crate::workers;
 use build::Builder;
 use keeper::Keeper;
 use parts::{Parts, Upstreams};
-use services::{Housekeeping, Reloading, early_hangup};
+use services::{Housekeeping, Issuing, Reloading, early_hangup};
 
 /// What every command needs.
 pub struct Loaded {
@@ -130,9 +133,9 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let fail = |messages: Vec<String>| messages.into_iter().map(problem).collect::<Vec<_>>();
 
     let metrics = Arc::new(Metrics::new().map_err(|error| fail(vec![error.to_string()]))?);
-    let tls = builder.greetings();
+    let (tls, orders, challenges) = (builder.greetings(), builder.orders(), Arc::<Challenges>::default());
     let (keep_up, requests, notes) = first_load(builder, &config, &metrics, clock)?;
-    let parts = Parts::open(&config, &tls, clock).map_err(fail)?;
+    let parts = Parts::open(&config, &tls, &challenges, clock).map_err(fail)?;
     let Parts { identity, upstreams, routes, entrances, admin, recorder, records } = parts;
     let Upstreams { list: upstreams, origin, service: echo } = upstreams;
 
@@ -154,11 +157,12 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
         origin,
     };
     let (scoreboard, room) = (scoreboard(&config, &live, clock), Arc::default());
-    let shared = Shared { requests, traffic, metrics, scoreboard, room, recorder, clock, drain };
+    let shared = Shared { requests, traffic, metrics, scoreboard, room, recorder, challenges, clock, drain };
     if let Some(listener) = admin {
         ready.add_admin(listener, shared.admin(&config, setting));
     }
     let pools = upstreams.iter().flat_map(Upstream::pools).collect();
+    ready.server.add_service(background_service("acme", Issuing::new(shared.issuer(orders))));
     ready.add_services(keep_up, shared.housekeeping(&config, &identity, pools, keeper, manner));
     let relay = Relay::new(&ready.server.configuration);
     let gate = shared.gate(&config, identity, routes, upstreams, relay);
@@ -174,6 +178,7 @@ struct Shared {
     scoreboard: Arc<Scoreboard>,
     room: Arc<WaitingRoom>,
     recorder: Recorder,
+    challenges: Arc<Challenges>,
     clock: Clock,
     drain: Drain,
 }
@@ -187,7 +192,7 @@ impl Shared {
         upstreams: Vec<Upstream>,
         relay: Relay,
     ) -> Gate {
-        let Self { requests, traffic, metrics, scoreboard, room, recorder, clock, drain } = self;
+        let Self { requests, traffic, metrics, scoreboard, room, recorder, challenges, clock, drain } = self;
         let live = Arc::clone(requests.live());
         let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
         Gate {
@@ -201,6 +206,7 @@ impl Shared {
             recorder,
             metrics,
             scoreboard,
+            challenges,
             clock,
             drain,
             patience,
@@ -223,6 +229,11 @@ impl Shared {
             token: config.admin.as_ref().and_then(|admin| admin.token.clone()),
             decisions: config.decisions.enabled.then(|| config.decisions.path.clone()),
         }
+    }
+
+    fn issuer(&self, orders: watch::Receiver<Arc<Orders>>) -> Issuer {
+        let (challenges, metrics) = (Arc::clone(&self.challenges), Arc::clone(&self.metrics));
+        Issuer { orders, challenges, metrics, requests: self.requests.clone(), clock: self.clock }
     }
 
     fn housekeeping(

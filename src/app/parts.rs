@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::config::{self, Config, Host, Origin, Route};
 use crate::facts::client::Keyring;
+use crate::proxy::acme::Challenges;
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Manner, Porter};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
@@ -45,11 +46,16 @@ pub(super) struct Upstreams {
 
 impl Parts {
     /// Makes them all. The log of decisions is opened last, when nothing else can fail any more.
-    pub(super) fn open(config: &Config, tls: &[Option<Arc<Tls>>], clock: Clock) -> Result<Self, Vec<String>> {
+    pub(super) fn open(
+        config: &Config,
+        tls: &[Option<Arc<Tls>>],
+        challenges: &Arc<Challenges>,
+        clock: Clock,
+    ) -> Result<Self, Vec<String>> {
         let identity = Arc::new(identity(config).map_err(|error| vec![error.to_string()])?);
         let upstreams = upstreams(config)?;
         let routes = routes(config)?;
-        let entrances = entrances(config, tls)?;
+        let entrances = entrances(config, tls, challenges)?;
         let admin = config.admin.as_ref().map(|admin| Listener::bind(admin.address)).transpose();
         let admin = admin.map_err(|error| vec![error.to_string()])?;
         let (recorder, writer) = Recorder::new(record_settings(config));
@@ -168,7 +174,11 @@ impl Upstreams {
 }
 
 /// The listeners, and who may come in by them.
-fn entrances(config: &Config, tls: &[Option<Arc<Tls>>]) -> Result<Vec<Entrance>, Vec<String>> {
+fn entrances(
+    config: &Config,
+    tls: &[Option<Arc<Tls>>],
+    challenges: &Arc<Challenges>,
+) -> Result<Vec<Entrance>, Vec<String>> {
     let bounds =
         Bounds { most: config.server.max_connections, per_client: config.server.max_connections_per_client };
     let porter = Arc::new(Porter {
@@ -176,6 +186,7 @@ fn entrances(config: &Config, tls: &[Option<Arc<Tls>>]) -> Result<Vec<Entrance>,
         truncation: config.privacy.truncation,
         trusted: config.client.trusted_proxies(),
         deadlines: Deadlines { head: config.server.head_timeout, stall: config.server.read_timeout },
+        challenges: Arc::clone(challenges),
     });
     let entrance = |((listener, tls), setting): ((_, &Option<Arc<Tls>>), _)| Entrance {
         listener,

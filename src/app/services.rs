@@ -17,6 +17,7 @@ use super::parts::random_keys;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::proxy::Identity;
+use crate::proxy::acme::Issuer;
 use crate::proxy::drain::Signals;
 use crate::proxy::pool::Pool;
 use crate::reload::{KeepUp, Requests};
@@ -84,6 +85,15 @@ pub(super) struct Reloading(Mutex<Option<KeepUp<Builder>>>);
 impl Reloading {
     pub(super) fn new(keep_up: KeepUp<Builder>) -> Self {
         Self(Mutex::new(Some(keep_up)))
+    }
+}
+
+/// Orders certificates.
+pub(super) struct Issuing(Mutex<Option<Issuer>>);
+
+impl Issuing {
+    pub(super) fn new(issuer: Issuer) -> Self {
+        Self(Mutex::new(Some(issuer)))
     }
 }
 
@@ -184,6 +194,19 @@ impl BackgroundService for Reloading {
             tokio::select! {
                 _ = shutdown.changed() => {}
                 () = keep_up.run() => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Issuing {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let issuer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(issuer) = issuer {
+            tokio::select! {
+                _ = shutdown.changed() => {}
+                () = issuer.run() => {}
             }
         }
     }

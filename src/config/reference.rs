@@ -2,15 +2,16 @@
 
 use super::reader::{Fallback, Layout};
 use super::{
-    admin, certificates, client, concurrency, counters, countries, decisions, delays, geoip, levels,
+    acme, admin, certificates, client, concurrency, counters, countries, decisions, delays, geoip, levels,
     listener, lists, log, policy, privacy, reload, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 20] = [
+pub(super) const LAYOUTS: [&Layout; 21] = [
     &server::LAYOUT,
     &listener::LAYOUT,
     &certificates::LAYOUT,
+    &acme::LAYOUT,
     &admin::LAYOUT,
     &client::LAYOUT,
     &privacy::LAYOUT,
@@ -31,8 +32,18 @@ pub(super) const LAYOUTS: [&Layout; 20] = [
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 9] =
-    ["certificates", "geoip", "lists", "policy", "counters", "concurrency", "limits", "levels", "countries"];
+pub(super) const LIVE: [&str; 10] = [
+    "certificates",
+    "acme",
+    "geoip",
+    "lists",
+    "policy",
+    "counters",
+    "concurrency",
+    "limits",
+    "levels",
+    "countries",
+];
 
 /// Every section and key, as Markdown: a heading, a paragraph and a table each.
 pub fn reference_markdown() -> String {

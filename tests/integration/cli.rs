@@ -13,7 +13,7 @@ use crate::net::{Client, Request};
 use crate::support::{Files, Setup};
 
 /// What a command said, and its exit code.
-struct Said {
+pub(crate) struct Said {
     code: i32,
     out: String,
     err: String,
@@ -74,7 +74,7 @@ fn command(folder: &Path, config: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn riskgate(files: &Files, args: &[&str]) -> Said {
+pub(crate) fn riskgate(files: &Files, args: &[&str]) -> Said {
     said(&mut command(files.folder(), &files.config(), args))
 }
 
@@ -90,7 +90,7 @@ fn said(command: &mut Command) -> Said {
 
 impl Said {
     /// Fails the test unless every one of these lines was printed, whatever the spaces in them.
-    fn out_has(&self, lines: &[&str]) {
+    pub(crate) fn out_has(&self, lines: &[&str]) {
         let squeezed: Vec<String> = self.out.lines().map(squeeze).collect();
         for line in lines {
             assert!(squeezed.contains(&squeeze(line)), "{line:?} in\n{}{}", self.out, self.err);

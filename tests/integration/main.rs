@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod acme;
 mod admin;
 mod architecture;
 mod canary;
@@ -37,6 +38,8 @@ mod traffic;
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[path = "../support/directory.rs"]
+mod directory;
 #[path = "../support/mmdb.rs"]
 mod mmdb;
 #[path = "../support/net.rs"]

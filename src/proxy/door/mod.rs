@@ -30,6 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use super::acme::Challenges;
 use super::drain::Drain;
 use super::server::Listener;
 use crate::facts::client::{PeerAddr, Truncation, TrustedProxies};
@@ -70,6 +71,8 @@ pub struct Porter {
     pub trusted: TrustedProxies,
     /// How long a connection is waited for.
     pub deadlines: Deadlines,
+    /// How authorities are answered that ask for a handshake.
+    pub challenges: Arc<Challenges>,
 }
 
 /// How HTTP/2 begins (RFC 9113, section 3.4).
@@ -176,7 +179,8 @@ impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
                 Box::new(Accepted::new(transport, id, connection, place))
             }
             Some(tls) => {
-                let (stream, session) = timeout(deadlines.head, tls.shake_hands(transport)).await??;
+                let (stream, session) =
+                    timeout(deadlines.head, tls.shake_hands(transport, &self.porter.challenges)).await??;
                 let http2 = &*session.alpn == "h2";
                 let connection = Connection { peer, tls: Some(session), http2, pulse, manner };
                 Box::new(Accepted::new(stream, id, connection, place))

@@ -12,7 +12,6 @@ use rustls::server::{
 };
 use rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, version};
 use tokio::io::AsyncWriteExt;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -20,6 +19,7 @@ use super::certificate::{self, Certificate, PemFile, Shown};
 use super::transport::Transport;
 use crate::facts::problem::Problem;
 use crate::facts::tls::{TlsSession, TlsVersion};
+use crate::proxy::acme::{ACME_TLS, Challenges};
 
 /// How TLS is spoken at one entrance; nothing is, until it was said how.
 #[derive(Default)]
@@ -59,11 +59,12 @@ impl Tls {
     pub(super) async fn shake_hands(
         &self,
         transport: Transport,
+        challenges: &Challenges,
     ) -> io::Result<(TlsStream<Transport>, TlsSession)> {
         let Some(config) = self.0.load_full() else {
             return Err(io::Error::other("no certificates are loaded"));
         };
-        let stream = match TlsAcceptor::from(config).accept(transport).into_fallible().await {
+        let mut stream = match challenges.greet(config, transport).await?.into_fallible().await {
             Ok(stream) => stream,
             Err((error, mut transport)) => {
                 // The alert that tells the client why; it may be gone.
@@ -72,6 +73,10 @@ impl Tls {
             }
         };
         let session = session(stream.get_ref().1);
+        if &*session.alpn == ACME_TLS {
+            stream.shutdown().await?;
+            return Err(io::Error::other("it was the question of an authority, and is answered"));
+        }
         Ok((stream, session))
     }
 }
