@@ -53,6 +53,7 @@ pub struct Metrics {
     limits: limits::Limits,
     surges: surges::Surges,
     expiry: IntGaugeVec,
+    acme_failures: IntCounterVec,
 }
 
 /// Handles of what the policy in use can say.
@@ -111,6 +112,7 @@ impl Metrics {
             limits: limits::Limits::new()?,
             surges: surges::Surges::new()?,
             expiry: connections::expiry()?,
+            acme_failures: connections::acme_failures()?,
         };
         for collector in metrics.collectors() {
             metrics.registry.register(collector)?;
@@ -146,6 +148,11 @@ impl Metrics {
     pub fn certificates(&self, ends: &[(String, i64)]) {
         self.expiry.reset();
         ends.iter().for_each(|(name, end)| self.expiry.with_label_values(&[name]).set(*end));
+    }
+
+    /// Counts an order of the certificate of this name that came to nothing.
+    pub fn acme_failed(&self, name: &str) {
+        self.acme_failures.with_label_values(&[name]).inc();
     }
 
     /// Counts one judged request.
@@ -277,7 +284,7 @@ impl Metrics {
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector>> {
-        let own: [Box<dyn Collector>; 11] = [
+        let own: [Box<dyn Collector>; 12] = [
             Box::new(self.decisions.clone()),
             Box::new(self.throttled.clone()),
             Box::new(self.reasons.clone()),
@@ -289,6 +296,7 @@ impl Metrics {
             Box::new(self.request.clone()),
             Box::new(self.dropped.clone()),
             Box::new(self.panics.clone()),
+            Box::new(self.acme_failures.clone()),
         ];
         let own = own.into_iter().chain(self.limits.collectors());
         let own = own.chain(self.delays.collectors()).chain(self.surges.collectors());

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::delays::delays;
 use super::fingerprints;
 use super::fleet::{self, Fleets, drop_moot};
@@ -21,6 +23,7 @@ use crate::facts::problem::{Problem, nearest};
 use crate::geoip::{AsnDb, Geo, GeoDb};
 use crate::ip_list::IpList;
 use crate::metrics::Metrics;
+use crate::proxy::acme::{Challenges, Orders};
 use crate::proxy::door::tls::Tls;
 use crate::reload::sources::{Digest, SourcePaths, Sources};
 use crate::reload::{Build, Built};
@@ -138,6 +141,16 @@ impl Builder {
     /// What each listener speaks TLS with; `None` in the clear.
     pub fn greetings(&self) -> Arc<[Option<Arc<Tls>>]> {
         self.greetings.listeners()
+    }
+
+    /// How authorities are answered, once orders wait for that.
+    pub fn challenges(&self) -> Arc<Challenges> {
+        self.greetings.challenges()
+    }
+
+    /// Which certificates are wanted from an authority; told anew whenever something is published.
+    pub fn orders(&self) -> watch::Receiver<Arc<Orders>> {
+        self.greetings.orders()
     }
 
     /// The configuration that the last candidate was built from.

@@ -4,6 +4,7 @@
 //! [`prepare`] adds what only a running gate needs: sockets, services and the log of decisions. Nothing is decided
 //! here: it only says which part is given to which.
 
+pub(crate) mod acme;
 mod arrival;
 mod bounds;
 pub mod build;
@@ -34,6 +35,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
+use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::cases::Setting;
@@ -41,6 +43,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::facts::problem::Problem;
 use crate::metrics::Metrics;
+use crate::proxy::acme::{Challenges, Issuer, Orders};
 use crate::proxy::door::{Door, Entrance};
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::http2;
@@ -62,7 +65,7 @@ use fleet::Fleets;
 use herald::Herald;
 use keeper::Keeper;
 use parts::{EchoService, Parts};
-use services::{Housekeeping, Reloading, early_hangup};
+use services::{Housekeeping, Issuing, Reloading, early_hangup};
 pub use sockets::Sockets;
 use upgrade::Place;
 use upkeep::Upkeep;
@@ -150,7 +153,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let fail = |messages: Vec<String>| messages.into_iter().map(problem).collect::<Vec<_>>();
 
     let metrics = Arc::new(Metrics::new().map_err(|error| fail(vec![error.to_string()]))?);
-    let tls = builder.greetings();
+    let (tls, orders, challenges) = (builder.greetings(), builder.orders(), builder.challenges());
     let (origin, echo) = echo_origin(&config).map_err(fail)?.unzip();
     let routes = Arc::new(RouteNumbers::default());
     let builder = builder.serving(fleets(origin.as_ref(), &routes).map_err(fail)?);
@@ -181,10 +184,11 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let herald = Herald::new(&drain, manner.signals, predecessor, heirloom, keeper.as_ref());
     ready.server.add_service(background_service("herald", herald));
     let (scoreboard, room) = (scoreboard(&config, &live, clock), Arc::default());
-    let shared = Shared { requests, traffic, metrics, scoreboard, room, recorder, clock, drain };
+    let shared = Shared { requests, traffic, metrics, scoreboard, room, recorder, challenges, clock, drain };
     if let Some(listener) = admin {
         ready.add_admin(listener, shared.admin(&config, setting, routes));
     }
+    ready.server.add_service(background_service("acme", Issuing::new(shared.issuer(orders))));
     ready.add_services(keep_up, shared.housekeeping(&config, &identity, keeper, manner));
     let relay = Relay::new(&ready.server.configuration);
     let gate = shared.gate(&config, identity, relay);
@@ -200,16 +204,30 @@ struct Shared {
     scoreboard: Arc<Scoreboard>,
     room: Arc<WaitingRoom>,
     recorder: Recorder,
+    challenges: Arc<Challenges>,
     clock: Clock,
     drain: Drain,
 }
 
 impl Shared {
     fn gate(self, config: &Config, identity: Arc<Identity>, relay: Relay) -> Gate {
-        let Self { requests, traffic, metrics, scoreboard, room, recorder, clock, drain } = self;
+        let Self { requests, traffic, metrics, scoreboard, room, recorder, challenges, clock, drain } = self;
         let live = Arc::clone(requests.live());
         let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
-        Gate { live, traffic, identity, relay, room, recorder, metrics, scoreboard, clock, drain, patience }
+        Gate {
+            live,
+            traffic,
+            identity,
+            relay,
+            room,
+            recorder,
+            metrics,
+            scoreboard,
+            challenges,
+            clock,
+            drain,
+            patience,
+        }
     }
 
     fn admin(&self, config: &Config, setting: Setting, routes: Arc<RouteNumbers>) -> Admin {
@@ -228,6 +246,11 @@ impl Shared {
             token: config.admin.as_ref().and_then(|admin| admin.token.clone()),
             decisions: config.decisions.enabled.then(|| config.decisions.path.clone()),
         }
+    }
+
+    fn issuer(&self, orders: watch::Receiver<Arc<Orders>>) -> Issuer {
+        let (challenges, metrics) = (Arc::clone(&self.challenges), Arc::clone(&self.metrics));
+        Issuer { orders, challenges, metrics, requests: self.requests.clone(), clock: self.clock }
     }
 
     fn housekeeping(

@@ -18,6 +18,7 @@ use super::systemd::Systemd;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::proxy::Identity;
+use crate::proxy::acme::Issuer;
 use crate::proxy::drain::Signals;
 use crate::proxy::upstream::fleet::Fleet;
 use crate::reload::{KeepUp, Requests};
@@ -84,6 +85,15 @@ pub(super) struct Reloading(Mutex<Option<KeepUp<Builder>>>);
 impl Reloading {
     pub(super) fn new(keep_up: KeepUp<Builder>) -> Self {
         Self(Mutex::new(Some(keep_up)))
+    }
+}
+
+/// Orders certificates.
+pub(super) struct Issuing(Mutex<Option<Issuer>>);
+
+impl Issuing {
+    pub(super) fn new(issuer: Issuer) -> Self {
+        Self(Mutex::new(Some(issuer)))
     }
 }
 
@@ -197,6 +207,19 @@ impl BackgroundService for Reloading {
             tokio::select! {
                 _ = shutdown.changed() => {}
                 () = keep_up.run() => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Issuing {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let issuer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(issuer) = issuer {
+            tokio::select! {
+                _ = shutdown.changed() => {}
+                () = issuer.run() => {}
             }
         }
     }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use super::layout::{Columns, Ink, count, grouped, list, size};
 use super::{diagnostics, not_good, open_files};
 use crate::app::build::Builder;
-use crate::app::{self, Loaded, parts};
+use crate::app::{self, Loaded, acme, parts};
 use crate::config::units::show_duration;
 use crate::config::{Host, Origin, Upstream};
 use crate::decision::{LevelAction, Mode};
 use crate::facts::problem::Problem;
+use crate::facts::time::Wall;
 use crate::geoip::Summary;
+use crate::proxy::acme::Wanted;
 use crate::record::rfc3339;
 use crate::reload::sources::Sources;
 use crate::reload::{Build, Built};
@@ -84,6 +86,7 @@ impl Checked {
             ("requests at once", self.concurrency()),
             ("counters", self.counters()),
             ("routes", self.routes()),
+            ("certificates by ACME", self.certificates()),
             ("memory at most", self.memory()),
             ("disk at most", self.disk()),
         ];
@@ -269,6 +272,22 @@ impl Checked {
         columns.lines(2)
     }
 
+    /// What an authority is to issue, and what it has issued; nobody is asked.
+    fn certificates(&self) -> String {
+        let (config, mut columns) = (&self.loaded.config, Columns::default());
+        let store = acme::store(config);
+        for Wanted { name, hosts } in acme::wanted(config) {
+            let until =
+                store.look(&name).map(|stored| u64::try_from(stored.certificate.until()).unwrap_or(0));
+            let until = until.map_or_else(
+                || "not issued yet".to_owned(),
+                |end| format!("until {}", date(Wall::from_millis(end.saturating_mul(1000)))),
+            );
+            columns.row([&name, &list(hosts, 0), &until, &store.certificate(&name).display().to_string()]);
+        }
+        columns.lines(2)
+    }
+
     /// What is bounded by configuration, then what the files take that are loaded.
     fn memory(&self) -> String {
         let geo = self.snapshot.geo();
@@ -335,5 +354,9 @@ fn servers(upstream: &Upstream) -> String {
 }
 
 fn day(summary: &Summary) -> String {
-    rfc3339(summary.built).chars().take("2026-01-31".len()).collect()
+    date(summary.built)
+}
+
+fn date(wall: Wall) -> String {
+    rfc3339(wall).chars().take("2026-01-31".len()).collect()
 }

@@ -4,6 +4,7 @@
 //! problem with its place and what to do about it; a [`Config`] exists only if there was none. What the
 //! configuration names (scripts, lists, databases) is not opened here, save the admin token.
 
+mod acme;
 mod admin;
 mod certificates;
 mod client;
@@ -49,8 +50,9 @@ use toml::de::DeTable;
 use crate::facts::place::CountryCode;
 use crate::facts::problem::Problem;
 
+pub use self::acme::Acme;
 pub use self::admin::{Admin, Token};
-pub use self::certificates::KeyPair;
+pub use self::certificates::{Certificate, KeyPair};
 pub use self::client::Client;
 pub use self::concurrency::Concurrency;
 pub use self::counters::Counter;
@@ -89,7 +91,9 @@ pub struct Config {
     /// Every `[[listener]]`; at least one.
     pub listeners: Vec<Listener>,
     /// Every `[certificates.NAME]`, by name.
-    pub certificates: BTreeMap<String, KeyPair>,
+    pub certificates: BTreeMap<String, Certificate>,
+    /// `[acme]`.
+    pub acme: Acme,
     /// `[admin]`; `None` if it is switched off.
     pub admin: Option<Admin>,
     /// `[client]`.
@@ -190,7 +194,8 @@ impl Config {
         let listeners = document.sections(&listener::LAYOUT);
         let names = document.names(&certificates::LAYOUT);
         let listeners = listeners.and_then(|them| listener::read(&them, document.source, names.as_deref()));
-        let certificates = certificates::read(document);
+        let acme = section(&acme::LAYOUT).and_then(|it| acme::read(&it));
+        let certificates = certificates::read(document, acme.as_ref().map(|acme| acme.terms_agreed));
         let admin = section(&admin::LAYOUT).and_then(|it| admin::read(&it, around));
         let client = section(&client::LAYOUT).and_then(|it| client::read(&it));
         let privacy = section(&privacy::LAYOUT).and_then(|it| privacy::read(&it));
@@ -212,6 +217,7 @@ impl Config {
             server: server?,
             listeners: listeners?,
             certificates: certificates?,
+            acme: acme?,
             admin: admin?,
             client: client?,
             privacy: privacy?,
@@ -247,6 +253,7 @@ impl Config {
             let hint = "give `[admin]` an address of its own".to_owned();
             document.source.error(document.span(&admin::LAYOUT), message, Some(hint));
         }
+        certificates::report_unreachable(document, self);
         let used: BTreeSet<_> = self.routes.iter().map(|route| route.upstream.as_str()).collect();
         for name in document.names(&upstream::LAYOUT).unwrap_or_default() {
             if !used.contains(name.text) {

@@ -2,15 +2,16 @@
 
 use super::reader::{Fallback, Layout};
 use super::{
-    admin, certificates, client, concurrency, counters, countries, decisions, delays, fingerprints, geoip,
-    levels, listener, lists, log, policy, privacy, reload, request, route, server, traffic, upstream,
+    acme, admin, certificates, client, concurrency, counters, countries, decisions, delays, fingerprints,
+    geoip, levels, listener, lists, log, policy, privacy, reload, request, route, server, traffic, upstream,
 };
 
 /// Every section that a configuration can have, in the order of the manual.
-pub(super) const LAYOUTS: [&Layout; 22] = [
+pub(super) const LAYOUTS: [&Layout; 23] = [
     &server::LAYOUT,
     &listener::LAYOUT,
     &certificates::LAYOUT,
+    &acme::LAYOUT,
     &admin::LAYOUT,
     &client::LAYOUT,
     &privacy::LAYOUT,
@@ -33,8 +34,9 @@ pub(super) const LAYOUTS: [&Layout; 22] = [
 ];
 
 /// The sections that take effect without a restart.
-pub(super) const LIVE: [&str; 13] = [
+pub(super) const LIVE: [&str; 14] = [
     "certificates",
+    "acme",
     "geoip",
     "lists",
     "fingerprints",

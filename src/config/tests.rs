@@ -231,6 +231,22 @@ fn what_is_allowed_but_odd_is_a_warning() {
 }
 
 #[test]
+fn a_challenge_that_no_listener_takes_is_a_warning() {
+    let wanted = |challenge: &str| {
+        let config = with(&format!(
+            "[certificates.api]\nacme = [\"a.example\"]\n[acme]\nterms_agreed = true\nchallenge = \"{challenge}\"\n"
+        ));
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted("http-01"), [""; 0]);
+    let [warning] = &wanted("tls-alpn-01")[..] else { panic!("one warning") };
+    assert!(
+        warning.contains("no listener takes what `tls-alpn-01` asks; add a `[[listener]]` with"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn a_file_from_another_system_is_read_and_its_places_are_right() {
     let text = format!("\u{feff}{SMALLEST}[server]\nthread = 1\n").replace('\n', "\r\n");
     let said = parse(&text).unwrap_err();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, IntGaugeVec, Opts};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::proxy::door::{Crowd, Full};
 
@@ -19,6 +19,12 @@ pub(super) struct Connections {
 pub(super) fn expiry() -> Result<IntGaugeVec, prometheus::Error> {
     let help = "When a certificate ends, in seconds since 1970.";
     IntGaugeVec::new(Opts::new("riskgate_certificate_expiry_seconds", help), &["name"])
+}
+
+/// Orders of certificates that came to nothing.
+pub(super) fn acme_failures() -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Orders of a certificate by ACME that came to nothing.";
+    IntCounterVec::new(Opts::new("riskgate_acme_failures_total", help), &["name"])
 }
 
 impl Connections {

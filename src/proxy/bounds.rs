@@ -1,7 +1,7 @@
 //! What a request may be like: how large its head and its body, of which type, and how slow.
 //!
 //! The head is held against it before anything else happens; a body that declares no length is measured while it is
-//! sent on, by [`Intake`](super::intake::Intake). Routes may have bounds of their own for bodies.
+//! sent on, by `Intake`. Routes may have bounds of their own for bodies.
 
 use std::sync::Arc;
 use std::time::Duration;

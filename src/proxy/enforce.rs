@@ -377,7 +377,7 @@ pub(super) async fn redirect(session: &mut Session, port: u16) -> Result<()> {
     write(session, header, Bytes::new()).await
 }
 
-async fn write(session: &mut Session, mut header: ResponseHeader, body: Bytes) -> Result<()> {
+pub(super) async fn write(session: &mut Session, mut header: ResponseHeader, body: Bytes) -> Result<()> {
     if let Some(hsts) = Connection::of(session).and_then(|connection| connection.manner.hsts.clone()) {
         header.insert_header(STRICT_TRANSPORT_SECURITY, hsts)?;
     }

@@ -4,6 +4,7 @@
 //! of three effects: count, act ([`enforce`], the only file that writes responses), record. An upstream is chosen
 //! only with a [`enforce::Permit`], which only [`enforce`] can make.
 
+pub mod acme;
 pub mod bounds;
 pub mod door;
 pub mod drain;
@@ -52,6 +53,7 @@ use crate::record::Recorder;
 use crate::reload::Live;
 use crate::scoreboard::Scoreboard;
 use crate::signals::Response;
+use acme::Challenges;
 use door::Connection;
 use drain::Drain;
 use enforce::Sentence;
@@ -84,6 +86,8 @@ pub struct Gate {
     pub metrics: Arc<Metrics>,
     /// What operators who look on see of the last seconds.
     pub scoreboard: Arc<Scoreboard>,
+    /// How authorities are answered that ask whether a host is served here.
+    pub challenges: Arc<Challenges>,
     /// The clocks.
     pub clock: Clock,
     /// Whether the process is stopping.
@@ -105,6 +109,11 @@ impl Gate {
     /// A request's life up to its answer, or up to where Pingora goes on with it. `Ok(true)` if it was answered.
     async fn serve(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         self.set_patience(session);
+        if let Some(told) = self.challenges.told(session.req_header()) {
+            let (header, body) = told?;
+            enforce::write(session, header, body).await?;
+            return Ok(true);
+        }
         if let Some(port) = Connection::of(session).and_then(|connection| connection.manner.redirect) {
             enforce::redirect(session, port).await?;
             return Ok(true);

@@ -23,6 +23,8 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ("pingora_limits", &["traffic/"], "counting has one owner"),
     ("maxminddb", &["geoip/"], "reading databases has one owner"),
     ("ratatui", &["cli/top/"], "only one command has a screen"),
+    ("instant_acme", &["proxy/acme/"], "authorities are asked in one place"),
+    ("rcgen", &["proxy/acme/"], "only what is ordered or stands in for it is made here"),
     ("ureq", &["cli/"], "only commands ask a gate from outside, and wait for the answer"),
     ("notify", &["reload/"], "watching files has one owner"),
     ("prometheus", &["metrics.rs", "metrics/"], "metrics have one home"),

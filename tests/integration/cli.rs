@@ -15,7 +15,7 @@ use crate::process::{Process, command};
 use crate::support::{Files, Setup};
 
 /// What a command said, and its exit code.
-struct Said {
+pub(crate) struct Said {
     code: i32,
     out: String,
     err: String,
@@ -59,7 +59,7 @@ fn gate() -> Setup {
         .cases("login", CASES)
 }
 
-fn riskgate(files: &Files, args: &[&str]) -> Said {
+pub(crate) fn riskgate(files: &Files, args: &[&str]) -> Said {
     said(&mut command(files.folder(), &files.config(), args))
 }
 
@@ -75,7 +75,7 @@ fn said(command: &mut Command) -> Said {
 
 impl Said {
     /// Fails the test unless every one of these lines was printed, whatever the spaces in them.
-    fn out_has(&self, lines: &[&str]) {
+    pub(crate) fn out_has(&self, lines: &[&str]) {
         let squeezed: Vec<String> = self.out.lines().map(squeeze).collect();
         for line in lines {
             assert!(squeezed.contains(&squeeze(line)), "{line:?} in\n{}{}", self.out, self.err);

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod acme;
 mod admin;
 mod architecture;
 mod bounds;
@@ -51,6 +52,8 @@ mod upstreams;
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[path = "../support/directory.rs"]
+mod directory;
 #[path = "../support/mmdb.rs"]
 mod mmdb;
 #[path = "../support/net.rs"]

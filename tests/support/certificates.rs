@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair,
+    KeyPair, PublicKeyData,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -72,13 +72,22 @@ impl Authority {
         config
     }
 
+    /// A certificate for these hosts and somebody else's key, as PEM.
+    pub(crate) fn vouch(&self, hosts: &[&str], key: &impl PublicKeyData) -> String {
+        Self::for_servers(hosts, 2090).signed_by(key, &self.issuer).unwrap().pem()
+    }
+
     fn until(&self, hosts: &[&str], end: i32) -> Issued {
+        self.issue(Self::for_servers(hosts, end))
+    }
+
+    fn for_servers(hosts: &[&str], end: i32) -> CertificateParams {
         let mut params =
             CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
         params.not_before = rcgen::date_time_ymd(2019, 1, 1);
         params.not_after = rcgen::date_time_ymd(end, 1, 1);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(params)
+        params
     }
 
     fn issue(&self, params: CertificateParams) -> Issued {
@@ -89,6 +98,16 @@ impl Authority {
 }
 
 impl Issued {
+    /// How a server speaks TLS that shows it.
+    pub(crate) fn server_config(&self, alpn: &[&str]) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.unwrap().with_no_client_auth();
+        let mut config = builder.with_single_cert(vec![self.der()], self.secret()).unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+
     fn der(&self) -> CertificateDer<'static> {
         use rustls::pki_types::pem::PemObject as _;
         CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap()

@@ -88,6 +88,11 @@ impl Certificate {
         &self.hosts
     }
 
+    /// When it begins, in seconds since 1970.
+    pub fn from(&self) -> i64 {
+        self.from
+    }
+
     /// When it ends, in seconds since 1970.
     pub fn until(&self) -> i64 {
         self.until

@@ -12,7 +12,6 @@ use rustls::server::{
 };
 use rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, version};
 use tokio::io::AsyncWriteExt;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -22,10 +21,13 @@ use crate::facts::hello::{HelloReader, Progress};
 use crate::facts::ja4::Ja4;
 use crate::facts::problem::Problem;
 use crate::facts::tls::{TlsSession, TlsVersion};
+use crate::proxy::acme::{ACME_TLS, Challenges};
 
 /// How TLS is spoken at one entrance; nothing is, until it was said how.
-#[derive(Default)]
-pub struct Tls(ArcSwapOption<ServerConfig>);
+pub struct Tls {
+    config: ArcSwapOption<ServerConfig>,
+    challenges: Arc<Challenges>,
+}
 
 /// What TLS at one entrance is made from.
 pub struct Terms<'a> {
@@ -52,9 +54,14 @@ pub enum Without {
 const SESSIONS: usize = 4096;
 
 impl Tls {
+    /// Says nothing yet. Authorities are answered by `challenges`.
+    pub fn new(challenges: Arc<Challenges>) -> Self {
+        Self { config: ArcSwapOption::empty(), challenges }
+    }
+
     /// Speaks it as `config` says from the next handshake on. Connections that are open stay as they are.
     pub fn change(&self, config: Arc<ServerConfig>) {
-        self.0.store(Some(config));
+        self.config.store(Some(config));
     }
 
     /// Makes a TLS session of a connection.
@@ -62,11 +69,11 @@ impl Tls {
         &self,
         mut transport: Transport,
     ) -> io::Result<(TlsStream<Transport>, TlsSession)> {
-        let Some(config) = self.0.load_full() else {
+        let Some(config) = self.config.load_full() else {
             return Err(io::Error::other("no certificates are loaded"));
         };
         transport.open_tap();
-        let mut stream = match TlsAcceptor::from(config).accept(transport).into_fallible().await {
+        let mut stream = match self.challenges.greet(config, transport).await?.into_fallible().await {
             Ok(stream) => stream,
             Err((error, mut transport)) => {
                 // The alert that tells the client why; it may be gone.
@@ -76,6 +83,10 @@ impl Tls {
         };
         let heard = stream.get_mut().0.close_tap();
         let session = session(stream.get_ref().1);
+        if &*session.alpn == ACME_TLS {
+            stream.shutdown().await?;
+            return Err(io::Error::other("it was the question of an authority, and is answered"));
+        }
         Ok((stream, TlsSession { ja4: fingerprint(&heard), ..session }))
     }
 }

@@ -72,6 +72,8 @@ pub enum DataKind {
     Database,
     /// Certificates, or a key, as PEM, up to [`MAX_CERTIFICATE`] bytes.
     Certificate,
+    /// The same, but it need not be there yet.
+    Issued,
 }
 
 /// All sources of one snapshot, as they were at one moment. Cheap to clone.
@@ -266,7 +268,9 @@ impl DataKind {
             Self::List => Bound { bytes: MAX_LIST, what: "a list" },
             Self::Fingerprints => Bound { bytes: MAX_FINGERPRINTS, what: "a file of fingerprints" },
             Self::Database => Bound { bytes: MAX_DATABASE, what: "a database" },
-            Self::Certificate => Bound { bytes: MAX_CERTIFICATE, what: "a file of certificates" },
+            Self::Certificate | Self::Issued => {
+                Bound { bytes: MAX_CERTIFICATE, what: "a file of certificates" }
+            }
         }
     }
 }
@@ -307,13 +311,14 @@ fn read_data(
         let before = previous.and_then(|previous| previous.role(&from.role));
         Data::read(from, before.filter(|before| before.path == from.path), now).map_err(&mut *note).ok()
     };
-    files.iter().filter_map(read).collect()
+    let expected = |from: &&DataPath| from.kind != DataKind::Issued || !is_absent(&from.path);
+    files.iter().filter(expected).filter_map(read).collect()
 }
 
-/// Cases are optional; a folder that cannot be looked at is not absent.
-fn is_absent(folder: &Path) -> bool {
+/// For what is optional; what cannot be looked at is not absent.
+fn is_absent(path: &Path) -> bool {
     let absent = |error: io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
-    folder.symlink_metadata().is_err_and(absent)
+    path.symlink_metadata().is_err_and(absent)
 }
 
 /// Hashes names and content digests, each part under a tag and a count, so that none can pass for another.
