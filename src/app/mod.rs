@@ -101,8 +101,8 @@ pub struct Manner {
 pub struct Ready {
     /// Where clients connect.
     pub listeners: Vec<SocketAddr>,
-    /// Unix sockets where clients connect, such as `unix:/run/riskgate.sock`.
-    pub sockets: Vec<String>,
+    /// How clients connect: `http://127.0.0.1:8080`, `https://[::]:443` or `unix:/run/riskgate.sock`.
+    pub doors: Vec<String>,
     /// Where operators connect; `None` if that is switched off.
     pub admin: Option<SocketAddr>,
     /// The snapshot in use.
@@ -169,7 +169,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
         listeners: entrances.iter().filter_map(|entrance| entrance.listener.address()).collect(),
-        sockets: entrances.iter().filter_map(|entrance| entrance.listener.unix()).collect(),
+        doors: entrances.iter().map(Entrance::url).collect(),
         admin: admin.as_ref().map(Listener::address),
         live: Arc::clone(&live),
         notes,

@@ -87,17 +87,16 @@ fn banner(ready: &Ready, ink: Ink) -> String {
     let lists = snapshot.lists().iter();
     let lists = lists.map(|list| format!("{} ({})", list.name, grouped(list.addresses.len() as u64)));
     line("lists", if snapshot.lists().is_empty() { "none".to_owned() } else { list(lists, 13) });
-    for address in &ready.listeners {
-        line("clients", format!("http://{address}"));
-    }
-    for socket in &ready.sockets {
-        line("clients", socket.clone());
+    for door in &ready.doors {
+        line("clients", door.clone());
     }
     if let Some(address) = ready.admin {
         line("operators", format!("http://{address}"));
     }
-    if let Some(address) = ready.listeners.first() {
-        let _ = writeln!(text, "\nTry it in another terminal:\n\n  curl -i http://{address}/hello");
+    if let Some(door) = ready.doors.iter().find(|door| door.starts_with("http")) {
+        // The certificate is seldom one for an address.
+        let flags = if door.starts_with("https") { "-ik" } else { "-i" };
+        let _ = writeln!(text, "\nTry it in another terminal:\n\n  curl {flags} {door}/hello");
         if let Some(admin) = ready.admin {
             let _ = writeln!(text, "  curl http://{admin}/api/decisions");
         }

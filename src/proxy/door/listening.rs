@@ -83,11 +83,6 @@ impl Listening {
         }
     }
 
-    /// What a Unix socket is called; `None` for TCP.
-    pub fn unix(&self) -> Option<String> {
-        matches!(self, Self::Unix(_)).then(|| self.to_string())
-    }
-
     /// Begins to accept, on the runtime that this is called on.
     pub(super) fn open(self) -> io::Result<Acceptor> {
         Ok(match self {

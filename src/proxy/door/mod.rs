@@ -137,6 +137,16 @@ struct Hall<A> {
 }
 
 impl Entrance {
+    /// How clients connect.
+    pub fn url(&self) -> String {
+        let Self { listener, tls, .. } = self;
+        match (listener, tls) {
+            (Listening::Unix(_), _) => listener.to_string(),
+            (Listening::Tcp(_), None) => format!("http://{listener}"),
+            (Listening::Tcp(_), Some(_)) => format!("https://{listener}"),
+        }
+    }
+
     /// Accepts until the server stops. The socket is closed then, whoever is still inside.
     async fn open<A>(self, app: Arc<A>, unread: Arc<Unread>, drain: Drain, _open: Connected)
     where
