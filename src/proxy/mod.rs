@@ -30,6 +30,7 @@ pub mod unserved;
 pub mod upstream;
 pub mod waiting;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,7 +173,7 @@ impl ProxyHttp for Gate {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        let served = panics::caught(self.serve(session, exchange)).await;
+        let served = panics::caught(pin!(self.serve(session, exchange))).await;
         served.unwrap_or_else(|Panicked| {
             self.drain.broke_off();
             Error::e_explain(ErrorType::InternalError, "a panic")
