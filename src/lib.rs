@@ -13,6 +13,7 @@
 //!
 //! | step | where | what it makes |
 //! |---|---|---|
+//! | accept | [`Door`](proxy::door::Door) | a [`Connection`](proxy::door::Connection): peer, TLS session, fingerprint |
 //! | read | [`RequestHead::read`](facts::request::RequestHead::read) | the head, borrowed and normalised |
 //! | pin | [`Live::pin`](reload::Live::pin) | the one [`Snapshot`](snapshot::Snapshot) that this request sees |
 //! | identify | [`Identity::identify`](proxy::Identity::identify) | a [`Caller`](proxy::Caller): the address for lists, a truncated [`Client`](facts::client::Client) for all else |
