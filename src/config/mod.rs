@@ -191,9 +191,7 @@ impl Config {
     fn read(around: &Surroundings<'_>, document: &Document<'_>) -> Option<Self> {
         let section = |layout| document.section(layout);
         let server = section(&server::LAYOUT).and_then(|it| server::read(&it, around.cores));
-        let listeners = document.sections(&listener::LAYOUT);
-        let names = document.names(&certificates::LAYOUT);
-        let listeners = listeners.and_then(|them| listener::read(&them, document.source, names.as_deref()));
+        let (listeners, routes) = (read_listeners(document), read_routes(document));
         let acme = section(&acme::LAYOUT).and_then(|it| acme::read(&it));
         let certificates = certificates::read(document, acme.as_ref().map(|acme| acme.terms_agreed));
         let admin = section(&admin::LAYOUT).and_then(|it| admin::read(&it, around));
@@ -209,9 +207,6 @@ impl Config {
         let decisions = section(&decisions::LAYOUT).and_then(|it| decisions::read(&it));
         let reload = section(&reload::LAYOUT).and_then(|it| reload::read(&it));
         let traffic = section(&traffic::LAYOUT).and_then(|it| traffic::read(&it));
-        let routes = document.sections(&route::LAYOUT);
-        let names = document.names(&upstream::LAYOUT);
-        let routes = routes.and_then(|them| route::read(&them, document.source, names.as_deref()));
         let log = section(&log::LAYOUT).and_then(|it| log::read(&it));
         let config = Self {
             server: server?,
@@ -300,6 +295,18 @@ impl Config {
 /// The warning about an upstream that no route uses. It is moot if a script does, which is not known here.
 pub fn unused_upstream(name: &str) -> String {
     format!("no route uses `{name}`")
+}
+
+/// Every `[[listener]]`, which names certificates.
+fn read_listeners(document: &Document<'_>) -> Option<Vec<Listener>> {
+    let names = document.names(&certificates::LAYOUT);
+    listener::read(&document.sections(&listener::LAYOUT)?, document.source, names.as_deref())
+}
+
+/// Every `[[route]]`, which names upstreams.
+fn read_routes(document: &Document<'_>) -> Option<Vec<Route>> {
+    let names = document.names(&upstream::LAYOUT);
+    route::read(&document.sections(&route::LAYOUT)?, document.source, names.as_deref())
 }
 
 /// Reports where a text is no TOML: the first problem of each line, since one often causes the next.
