@@ -69,7 +69,7 @@ impl Herald {
 
     async fn stop(&self) {
         self.drain.reached(Stage::Leaving).await;
-        if self.drain.stage() != Stage::HandedOver {
+        if !*self.drain.handed_over().borrow() {
             self.systemd.stopping();
         }
     }

@@ -115,8 +115,9 @@ impl Drain {
 
     /// Leaves accepting to another process.
     pub fn hand_over(&self) {
-        self.advance(Stage::HandedOver);
+        // First, so that whoever sees it stop can tell whether it was handed over, however late it looks.
         self.0.handed.send_replace(true);
+        self.advance(Stage::HandedOver);
     }
 
     /// Starts to drain; again and again is the same.
