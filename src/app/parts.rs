@@ -166,7 +166,11 @@ fn entrances(
         crowd: Arc::new(Crowd::new(bounds)),
         truncation: config.privacy.truncation,
         trusted: config.client.trusted_proxies(),
-        deadlines: Deadlines { head: config.server.head_timeout, stall: config.server.read_timeout },
+        deadlines: Deadlines {
+            head: config.server.head_timeout,
+            stall: config.server.read_timeout,
+            idle: config.server.keepalive,
+        },
         turns: Turns::new(config.server.threads),
         clock,
     });

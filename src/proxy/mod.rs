@@ -315,9 +315,7 @@ fn scheme_of(session: &Session) -> Scheme {
 impl Gate {
     /// Without this a connection that is kept alive could idle for ever after its first request.
     fn set_patience(&self, session: &mut Session) {
-        if let Some(connection) = Connection::of(session) {
-            connection.pulse.began();
-        }
+        Connection::began(session);
         // What the client, a conflict of lengths, or a stopping server has turned off stays off.
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.patience.keepalive.as_secs().max(1)));

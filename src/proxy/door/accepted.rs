@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use http::HeaderValue;
-use pingora::http::ResponseHeader;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -76,9 +77,27 @@ impl Connection {
         known.user_data.as_ref()?.downcast_ref()
     }
 
+    /// Notes that the head of a request was read.
+    pub fn began(session: &Session) {
+        if let Some(connection) = Self::of(session) {
+            connection.pulse.began(body_length(session.req_header()));
+        }
+    }
+
     /// How clients name what they speak.
     pub fn scheme(&self) -> Scheme {
         if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+}
+
+/// How long the body of a request is; `None` if its head does not say.
+fn body_length(request: &RequestHeader) -> Option<u64> {
+    if request.headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    match request.headers.get(CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok()?.parse().ok(),
+        None => Some(0),
     }
 }
 
@@ -122,8 +141,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Accepted<S> {
     ) -> Poll<io::Result<()>> {
         let (this, before) = (self.get_mut(), buffer.filled().len());
         let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
-        if let Some(frames) = &mut this.frames {
-            frames.heard(buffer.filled().get(before..).unwrap_or_default())?;
+        let came = buffer.filled().get(before..).unwrap_or_default();
+        match &mut this.frames {
+            Some(frames) => frames.heard(came)?,
+            None => this.pulse.came(came.len()),
         }
         Poll::Ready(read)
     }

@@ -81,7 +81,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_header_that_does_not_come_is_waited_for_only_as_long_as_a_head() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let deadlines = Deadlines { head: Duration::from_secs(10), stall: Duration::from_secs(60) };
+        let deadlines = Deadlines {
+            head: Duration::from_secs(10),
+            stall: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+        };
         let mut transport = Transport::new(Socket::Unix(ours), Arc::default(), deadlines);
         let dripping = tokio::spawn(async move {
             for byte in b"PROXY TCP4 203.0.113.77 10.0.0.9" {

@@ -18,14 +18,15 @@ mod pulse;
 pub mod tls;
 mod transport;
 mod turns;
+mod visit;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::ServerApp;
-use pingora::protocols::{Stream, UniqueIDType};
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::{ALPN, Stream, UniqueIDType};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora_runtime::current_handle;
@@ -47,6 +48,7 @@ pub use turns::Turns;
 
 use introduction::introduced;
 use tls::Tls;
+use visit::Visit;
 
 /// The service that lets clients in, and hands their connections to `A`.
 pub struct Door<A> {
@@ -101,7 +103,7 @@ impl<A> Door<A> {
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> Service for Door<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> Service for Door<A> {
     async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
         let open = |entrance: Entrance| {
             let (app, unread) = (Arc::clone(&self.app), Arc::clone(&self.unread));
@@ -133,6 +135,7 @@ struct Hall<A> {
     manner: Arc<Manner>,
     porter: Arc<Porter>,
     unread: Arc<Unread>,
+    drain: Drain,
     parting: ShutdownWatch,
 }
 
@@ -150,7 +153,7 @@ impl Entrance {
     /// Accepts until the server stops. The socket is closed then, whoever is still inside.
     async fn open<A>(self, app: Arc<A>, unread: Arc<Unread>, drain: Drain, _open: Connected)
     where
-        A: ServerApp + Send + Sync + 'static,
+        A: HttpServerApp + Send + Sync + 'static,
     {
         let Self { listener, tls, introducers, manner, porter } = self;
         let address = listener.to_string();
@@ -159,7 +162,8 @@ impl Entrance {
             Err(error) => return warn!("no client can connect to `{address}`: {error}"),
         };
         let (mut shut, parting) = (drain.shut(), drain.parting());
-        let hall = Arc::new(Hall { app, tls, introducers, manner, porter, unread, parting });
+        let hall = Hall { app, tls, introducers, manner, porter, unread, drain: drain.clone(), parting };
+        let hall = Arc::new(hall);
         let mut in_one_go = 0;
         loop {
             in_one_go = (in_one_go + 1) % IN_ONE_GO;
@@ -183,20 +187,23 @@ impl Entrance {
     }
 }
 
-impl<A: ServerApp + Send + Sync + 'static> Hall<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
     /// Serves one connection, to its end.
     async fn serve(self: Arc<Self>, socket: Socket, peer: PeerAddr, _connected: Connected) {
         let Ok(place) = self.admit(peer) else { return };
         let id = socket.id();
         let Ok(socket) = socket.moved_here() else { return };
         let pulse = Arc::new(Pulse::default());
-        let (welcomed, peer) = match self.welcome(socket, id, peer, place, &pulse).await {
+        // A handshake takes some room, and is over soon.
+        let (stream, peer) = match Box::pin(self.welcome(socket, id, peer, place, &pulse)).await {
             Ok(welcomed) => welcomed,
             Err(error) => return debug!("a connection ended before its first request: {error}"),
         };
-        let mut next = Some(welcomed);
-        while let Some(stream) = next {
-            next = self.app.process_new(stream, &self.parting).await;
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            self.app.process_new(stream, &self.parting).await;
+        } else {
+            let (Self { app, drain, parting, .. }, keepalive) = (&*self, self.porter.deadlines.idle);
+            Visit { app, pulse: &pulse, drain, parting, keepalive }.serve(stream).await;
         }
         if let Some(status) = pulse.unread() {
             self.unread.record(peer, status);

@@ -1,7 +1,7 @@
 //! What a connection is doing, as its transport and the gate both see it: the transport notes when a request begins
 //! to arrive, the gate when its head is read and when it has ended. From both follows how long a head may take.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// The phase of a connection. Shared by its transport, which runs the clock, and the gate, which stops it.
 #[derive(Debug, Default)]
@@ -9,6 +9,10 @@ pub struct Pulse {
     phase: AtomicU8,
     /// What was answered to a head that no request came of; 0 if there was none.
     unread: AtomicU16,
+    /// Bytes that came since the head of the running request.
+    came: AtomicU64,
+    /// Bytes of its body; [`UNKNOWN`] if it does not say.
+    body: AtomicU64,
 }
 
 /// What a connection is doing.
@@ -25,6 +29,9 @@ pub enum Phase {
 const HEAD: u8 = 0;
 const BUSY: u8 = 1;
 const IDLE: u8 = 2;
+const UNKNOWN: u64 = u64::MAX;
+/// More than any body has.
+const NO_BODY: u64 = 1 << 63;
 
 impl Pulse {
     /// What the connection is doing.
@@ -59,9 +66,27 @@ impl Pulse {
         Some(self.unread.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
-    /// The head of a request was read.
-    pub fn began(&self) {
+    /// A head is to be read, behind which so many bytes came already; `None` if it is not known where it ends.
+    pub(super) fn handed_over(&self, beyond: Option<usize>) {
+        self.came.store(beyond.map_or(NO_BODY, |beyond| beyond as u64), Ordering::Relaxed);
+        self.body.store(UNKNOWN, Ordering::Relaxed);
+    }
+
+    /// So many bytes came.
+    pub(super) fn came(&self, bytes: usize) {
+        self.came.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Whether of the request that has ended its whole body came, and nothing behind it.
+    pub(super) fn has_whole_body(&self) -> bool {
+        let body = self.body.load(Ordering::Relaxed);
+        body != UNKNOWN && body == self.came.load(Ordering::Relaxed)
+    }
+
+    /// The head of a request was read; its body, if it has one, is so long.
+    pub fn began(&self, body: Option<u64>) {
         self.phase.store(BUSY, Ordering::Relaxed);
+        self.body.store(body.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
     /// The only request of the connection has ended.
@@ -85,7 +110,7 @@ mod tests {
             pulse.spoke(other.as_bytes());
             assert_eq!(pulse.unread(), None, "{other}");
         }
-        pulse.began();
+        pulse.began(Some(0));
         pulse.spoke(b"HTTP/1.1 400 Bad Request\r\n");
         assert_eq!(pulse.unread(), None, "the gate's own answer");
         pulse.rested();
@@ -94,10 +119,31 @@ mod tests {
     }
 
     #[test]
+    fn a_body_is_whole_when_as_much_came_as_it_has_and_no_more() {
+        let pulse = Pulse::default();
+        for (beyond, body, came, whole) in [
+            (Some(0), Some(0), 0, true),
+            (Some(0), Some(5), 5, true),
+            (Some(2), Some(5), 3, true),
+            (Some(2), Some(5), 2, false),
+            (Some(1), Some(0), 0, false),
+            (Some(0), Some(5), 6, false),
+            (Some(5), None, 0, false),
+            (None, Some(5), 5, false),
+        ] {
+            pulse.handed_over(beyond);
+            assert!(!pulse.has_whole_body(), "nothing is known of a head that nobody has read");
+            pulse.began(body);
+            pulse.came(came);
+            assert_eq!(pulse.has_whole_body(), whole, "{beyond:?} {body:?} {came}");
+        }
+    }
+
+    #[test]
     fn bytes_begin_a_head_only_after_a_rest() {
         let pulse = Pulse::default();
         assert_eq!(pulse.phase(), Phase::Head, "a new connection owes a head");
-        pulse.began();
+        pulse.began(Some(0));
         pulse.heard();
         assert_eq!(pulse.phase(), Phase::Busy, "a body, or another stream");
         pulse.rested();

@@ -26,6 +26,8 @@ pub struct Deadlines {
     pub head: Duration,
     /// For a client to take anything of what is sent to it.
     pub stall: Duration,
+    /// For the next request.
+    pub idle: Duration,
 }
 
 /// A client's socket.
@@ -288,7 +290,11 @@ mod tests {
         (Transport::new(Socket::Unix(ours), Arc::clone(&pulse), deadlines), theirs, pulse)
     }
 
-    const PATIENT: Deadlines = Deadlines { head: Duration::from_secs(10), stall: Duration::from_secs(60) };
+    const PATIENT: Deadlines = Deadlines {
+        head: Duration::from_secs(10),
+        stall: Duration::from_secs(60),
+        idle: Duration::from_secs(60),
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_drips_in_is_waited_for_only_so_long() {
@@ -314,7 +320,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_and_a_rest_take_as_long_as_they_take() {
         let (mut transport, mut client, pulse) = pair(PATIENT);
-        for phase in [Pulse::began, Pulse::rested] {
+        for phase in [|pulse: &Pulse| pulse.began(None), Pulse::rested] {
             phase(&pulse);
             let (read, _) = tokio::join!(transport.read_u8(), async {
                 tokio::time::sleep(Duration::from_secs(3600)).await;
