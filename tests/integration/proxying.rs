@@ -292,6 +292,43 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
+fn pipelined_requests_are_answered_wherever_the_network_cuts_them() {
+    let gate =
+        Setup::new().rule("10-block", "if req.path == \"/no\" { risk.block(\"test.block\"); }").start();
+    let full = || Body::Full(b"GET / ".to_vec());
+    let chunked = || Body::Chunked(vec![b"a\n\n".to_vec(), b"\r\n\r\nb".to_vec()]);
+    let orders = [
+        [("POST", "/1", full()), ("GET", "/2", Body::None), ("GET", "/3", Body::None)],
+        [("GET", "/1", Body::None), ("POST", "/2", chunked()), ("GET", "/no", Body::None)],
+        [("GET", "/1", Body::None), ("POST", "/no", full()), ("HEAD", "/3", Body::None)],
+    ];
+    for requests in orders {
+        let requests = requests.map(|(method, path, body)| {
+            let bytes = Request::new(method, path).body(body).to_bytes();
+            (method, if path == "/no" { 403 } else { 200 }, bytes)
+        });
+        let all = requests.iter().flat_map(|(.., bytes)| bytes).copied().collect::<Vec<_>>();
+        for cut in (0..all.len()).step_by(3) {
+            let (first, rest) = all.split_at(cut);
+            let mut client = gate.connect();
+            client.write(first).unwrap();
+            // What is whole is answered before the rest is sent, so that it is the network that cuts.
+            let (mut end, mut late) = (0, Some(rest));
+            for (method, status, bytes) in &requests {
+                end += bytes.len();
+                if end > cut
+                    && let Some(rest) = late.take()
+                {
+                    client.write(rest).unwrap();
+                }
+                let response = client.response_to(method).unwrap();
+                assert_eq!(response.status, *status, "{method}, cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_request_that_serves_no_route_is_told_so_and_nothing_else() {
     let gate =
         Setup::new().route("api.example", "/v1", "origin").upstream("origin", "builtin = true").start();
