@@ -15,7 +15,9 @@ use crate::config::{self, Address, Config};
 use crate::facts::client::{Keyring, TrustedProxies};
 use crate::proxy::Gate;
 use crate::proxy::door::tls::Tls;
-use crate::proxy::door::{Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, Turns, UnixDoor};
+use crate::proxy::door::{
+    Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, Turns, UnixDoor, Wasters,
+};
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
 use crate::proxy::server::{Bound, Listener};
@@ -164,6 +166,7 @@ fn entrances(
         Bounds { most: config.server.max_connections, per_client: config.server.max_connections_per_client };
     let porter = Arc::new(Porter {
         crowd: Arc::new(Crowd::new(bounds)),
+        wasters: Wasters::new(config.server.max_wasted_per_client),
         truncation: config.privacy.truncation,
         trusted: config.client.trusted_proxies(),
         deadlines: Deadlines {

@@ -31,6 +31,8 @@ pub struct Server {
     pub max_connections: usize,
     /// Connections of each client's network.
     pub max_connections_per_client: u32,
+    /// Connections of one client per second that end without a request.
+    pub max_wasted_per_client: u32,
 }
 
 pub(super) const LAYOUT: Layout = Layout {
@@ -49,6 +51,7 @@ pub(super) const LAYOUT: Layout = Layout {
         &HEAD_TIMEOUT,
         &MAX_CONNECTIONS,
         &MAX_CONNECTIONS_PER_CLIENT,
+        &MAX_WASTED_PER_CLIENT,
     ],
     reserved: &[],
 };
@@ -135,6 +138,14 @@ const MAX_CONNECTIONS_PER_CLIENT: Key<Number<u32>> = Key {
           of `trusted_proxies` are not counted by client.",
 };
 
+const MAX_WASTED_PER_CLIENT: Key<Number<u32>> = Key {
+    name: "max_wasted_per_client",
+    kind: Number { from: 1, to: 1000 },
+    fallback: Fallback::Is("50"),
+    doc: "Connections of one client per second that end without a request, such as scans and dropped handshakes, or in a \
+          flood. Ten times as many may come at once; beyond, its connections are closed at once until there is room again.",
+};
+
 /// Reads `[server]`; `cores` is what `threads = 0` means.
 pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
     let (threads, grace_period) = (section.read(&THREADS), section.read(&GRACE_PERIOD));
@@ -143,6 +154,7 @@ pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
     let (keepalive, read_timeout) = (section.read(&KEEPALIVE), section.read(&READ_TIMEOUT));
     let (head_timeout, most) = (section.read(&HEAD_TIMEOUT), section.read(&MAX_CONNECTIONS));
     let per_client = section.read(&MAX_CONNECTIONS_PER_CLIENT);
+    let wasted = section.read(&MAX_WASTED_PER_CLIENT);
     let (user, group) = owner?;
     Some(Server {
         threads: match threads? {
@@ -159,6 +171,7 @@ pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
         head_timeout: head_timeout?,
         max_connections: most?,
         max_connections_per_client: per_client?,
+        max_wasted_per_client: wasted?,
     })
 }
 

@@ -29,7 +29,7 @@ pub(super) fn acme_failures() -> Result<IntCounterVec, prometheus::Error> {
 
 impl Connections {
     pub(super) fn new(crowd: Arc<Crowd>) -> Result<Self, prometheus::Error> {
-        let help = "Connections closed at once, since there were too many, in all or of one client, or no proxy introduced them.";
+        let help = "Connections closed at once: too many, in all or of one client; introduced by no proxy; or of a client that wasted others.";
         let opts = Opts::new("riskgate_connections_refused_total", help);
         Ok(Self {
             crowd,

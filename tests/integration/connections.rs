@@ -86,3 +86,29 @@ fn a_connection_that_rests_between_requests_is_not_hurried() {
     assert_eq!(client.send(&hello()).unwrap().status, 200);
     assert_eq!(client.send(&Request::get("/delay/300").header("host", "a")).unwrap().status, 200);
 }
+
+#[test]
+fn whoever_wastes_connections_is_turned_away_and_whoever_asks_for_something_is_not() {
+    let gate = Setup::new()
+        .section("client", "trusted_proxies = []")
+        .section("server", "threads = 2\nmax_wasted_per_client = 2")
+        .start();
+    for _ in 0..40 {
+        assert_eq!(gate.connect().send(&hello()).unwrap().status, 200);
+    }
+    let mut kept = gate.connect();
+    assert_eq!(kept.send(&hello()).unwrap().status, 200);
+    // Ten seconds' worth may be wasted; that they were is known when they have ended.
+    eventually("to be turned away", || {
+        drop(gate.connect());
+        gate.metrics().lines().any(|line| line.starts_with(WASTED) && !line.ends_with(" 0")).then_some(())
+    });
+    assert!(Client::connect(gate.addr).and_then(|mut client| client.send(&hello())).is_err());
+    assert_eq!(kept.send(&hello()).unwrap().status, 200, "who is inside stays");
+    eventually("to be let in again", || {
+        let answer = Client::connect(gate.addr).ok()?.send(&hello()).ok()?;
+        (answer.status == 200).then_some(())
+    });
+}
+
+const WASTED: &str = "riskgate_connections_refused_total{bound=\"wasted\"}";

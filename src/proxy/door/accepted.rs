@@ -143,7 +143,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Accepted<S> {
         let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
         let came = buffer.filled().get(before..).unwrap_or_default();
         match &mut this.frames {
-            Some(frames) => frames.heard(came)?,
+            Some(frames) => frames.heard(came).inspect_err(|_| this.pulse.abused())?,
             None => this.pulse.came(came.len()),
         }
         Poll::Ready(read)

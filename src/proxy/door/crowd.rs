@@ -13,7 +13,7 @@ use crate::facts::client::Prefix;
 pub struct Crowd {
     bounds: Bounds,
     here: AtomicUsize,
-    turned_away: [AtomicU64; 3],
+    turned_away: [AtomicU64; Full::ALL.len()],
     clients: Mutex<HashMap<Prefix, u32>>,
 }
 
@@ -35,6 +35,8 @@ pub enum Full {
     Client,
     /// No proxy that may do so introduced it, where one has to.
     Unintroduced,
+    /// Too many from that network came to nothing.
+    Wasted,
 }
 
 /// A place for one connection. It is free again when this is dropped.
@@ -46,7 +48,7 @@ pub struct Place {
 
 impl Full {
     /// All reasons.
-    pub const ALL: [Self; 3] = [Self::All, Self::Client, Self::Unintroduced];
+    pub const ALL: [Self; 4] = [Self::All, Self::Client, Self::Unintroduced, Self::Wasted];
 
     /// What metrics call it.
     pub const fn as_str(self) -> &'static str {
@@ -54,6 +56,7 @@ impl Full {
             Self::All => "connections",
             Self::Client => "client",
             Self::Unintroduced => "proxy_protocol",
+            Self::Wasted => "wasted",
         }
     }
 }
@@ -93,11 +96,12 @@ impl Crowd {
     }
 
     fn tally(&self, why: Full) -> &AtomicU64 {
-        let [all, client, unintroduced] = &self.turned_away;
+        let [all, client, unintroduced, wasted] = &self.turned_away;
         match why {
             Full::All => all,
             Full::Client => client,
             Full::Unintroduced => unintroduced,
+            Full::Wasted => wasted,
         }
     }
 

@@ -19,6 +19,7 @@ pub mod tls;
 mod transport;
 mod turns;
 mod visit;
+mod wasters;
 
 use std::io;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub use listening::{Listening, UnixDoor, UnixError};
 pub use pulse::{Phase, Pulse};
 pub use transport::{Deadlines, Socket, Transport};
 pub use turns::Turns;
+pub use wasters::Wasters;
 
 use introduction::introduced;
 use tls::Tls;
@@ -76,6 +78,8 @@ pub struct Entrance {
 pub struct Porter {
     /// Everybody who is connected.
     pub crowd: Arc<Crowd>,
+    /// Whose connections come to nothing.
+    pub wasters: Wasters,
     /// How much of an address tells clients apart.
     pub truncation: Truncation,
     /// Whose connections are those of many clients.
@@ -197,7 +201,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
         // A handshake takes some room, and is over soon.
         let (stream, peer) = match Box::pin(self.welcome(socket, id, peer, place, &pulse)).await {
             Ok(welcomed) => welcomed,
-            Err(error) => return debug!("a connection ended before its first request: {error}"),
+            Err(error) => {
+                // Nobody knows whose it was if it was to be introduced.
+                self.introducers.is_none().then(|| self.porter.blame(peer));
+                return debug!("a connection ended before its first request: {error}");
+            }
         };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             self.app.process_new(stream, &self.parting).await;
@@ -208,12 +216,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
         if let Some(status) = pulse.unread() {
             self.unread.record(peer, status);
         }
+        if pulse.was_wasted() {
+            self.porter.blame(peer);
+        }
     }
 
     /// A place in the crowd, if there is room, for a peer that may come in here.
     fn admit(&self, peer: PeerAddr) -> Result<Place, Full> {
         match &self.introducers {
-            None => self.porter.crowd.enter(self.porter.client(peer)),
+            None => {
+                let client = self.porter.welcomed(peer)?;
+                self.porter.crowd.enter(client)
+            }
             // Whose connection it is will be said.
             Some(introducers) if introducers.trust(peer) => self.porter.crowd.enter(None),
             Some(_) => Err(self.porter.crowd.turn_away(Full::Unintroduced)),
@@ -232,7 +246,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
             self.porter.crowd.turn_away(Full::Unintroduced);
         }
         let peer = told?;
-        let room = place.belongs_to(self.porter.client(peer));
+        let room = self.porter.welcomed(peer).and_then(|client| place.belongs_to(client));
         room.map(|()| peer).map_err(|full| io::Error::other(format!("no room: {}", full.as_str())))
     }
 
@@ -272,6 +286,23 @@ impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
 }
 
 impl Porter {
+    /// Whose connections are counted together with those of a peer, unless they are turned away.
+    fn welcomed(&self, peer: PeerAddr) -> Result<Option<Prefix>, Full> {
+        match self.client(peer) {
+            Some(client) if self.wasters.have_spent(client, self.clock.tick()) => {
+                Err(self.crowd.turn_away(Full::Wasted))
+            }
+            client => Ok(client),
+        }
+    }
+
+    /// Notes that a connection of a peer came to nothing.
+    fn blame(&self, peer: PeerAddr) {
+        if let Some(client) = self.client(peer) {
+            self.wasters.waste(client, self.clock.tick());
+        }
+    }
+
     /// Whose connections are counted together with those of a peer; `None` if nobody's are.
     fn client(&self, peer: PeerAddr) -> Option<Prefix> {
         (!self.trusted.trust(peer)).then(|| peer.prefix(self.truncation))

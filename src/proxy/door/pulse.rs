@@ -1,12 +1,14 @@
 //! What a connection is doing, as its transport and the gate both see it: the transport notes when a request begins
 //! to arrive, the gate when its head is read and when it has ended. From both follows how long a head may take.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// The phase of a connection. Shared by its transport, which runs the clock, and the gate, which stops it.
 #[derive(Debug, Default)]
 pub struct Pulse {
     phase: AtomicU8,
+    /// Whether a request came, and nothing that made the gate end the connection.
+    useful: AtomicBool,
     /// What was answered to a head that no request came of; 0 if there was none.
     unread: AtomicU16,
     /// Bytes that came since the head of the running request.
@@ -77,6 +79,16 @@ impl Pulse {
         self.came.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// The client did what ends the connection.
+    pub(super) fn abused(&self) {
+        self.useful.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the connection, which has ended, came to nothing.
+    pub(super) fn was_wasted(&self) -> bool {
+        !self.useful.load(Ordering::Relaxed)
+    }
+
     /// Whether of the request that has ended its whole body came, and nothing behind it.
     pub(super) fn has_whole_body(&self) -> bool {
         let body = self.body.load(Ordering::Relaxed);
@@ -86,6 +98,7 @@ impl Pulse {
     /// The head of a request was read; its body, if it has one, is so long.
     pub fn began(&self, body: Option<u64>) {
         self.phase.store(BUSY, Ordering::Relaxed);
+        self.useful.store(true, Ordering::Relaxed);
         self.body.store(body.unwrap_or(UNKNOWN), Ordering::Relaxed);
     }
 
@@ -137,6 +150,19 @@ mod tests {
             pulse.came(came);
             assert_eq!(pulse.has_whole_body(), whole, "{beyond:?} {body:?} {came}");
         }
+    }
+
+    #[test]
+    fn a_connection_without_a_request_or_with_a_flood_was_wasted() {
+        let pulse = Pulse::default();
+        pulse.heard();
+        pulse.handed_over(Some(0));
+        assert!(pulse.was_wasted());
+        pulse.began(Some(0));
+        pulse.rested();
+        assert!(!pulse.was_wasted());
+        pulse.abused();
+        assert!(pulse.was_wasted());
     }
 
     #[test]
