@@ -1,16 +1,17 @@
 //! The attackers, in a process of their own: so many at once, each with another connection whenever its last one was ended,
-//! until the time is over.
+//! until they are told to go.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::attacks::Attack;
 use crate::certificate::{self, HOST};
@@ -24,7 +25,12 @@ pub(crate) const ROLE: &str = "as-attacker";
 
 /// Attackers at work. They are ended when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Attackers(Child);
+pub(crate) struct Attackers {
+    process: Child,
+    come: Arc<AtomicBool>,
+    /// Hears how many connections they made.
+    made: Option<JoinHandle<std::io::Result<u64>>>,
+}
 
 /// Whoever could not even connect waits so long.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -33,49 +39,77 @@ const TOGETHER: usize = 50;
 const APART: Duration = Duration::from_millis(2);
 
 impl Attackers {
-    /// Lets them loose for so long, in a process that runs when nobody else wants to.
+    /// Lets them loose, in a process that runs when nobody else wants to.
     pub(crate) fn start(
         attack: Attack,
         one_in: usize,
         [clear, secure]: [SocketAddr; 2],
-        length: Duration,
     ) -> Result<Self, LoadError> {
         let this = process::this_program(ROLE)?;
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(this.get_program()).args(this.get_args());
+        let mut command = lowly();
+        command.arg(this.get_program()).args(this.get_args());
         let attackers = attack.attackers().div_ceil(one_in);
         command.args([attack.as_str(), &attackers.to_string(), &clear.to_string(), &secure.to_string()]);
-        command.arg(length.as_millis().to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        command.spawn().map(Self).map_err(LoadError::io("start the attackers"))
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().map_err(LoadError::io("start the attackers"))?;
+        let stdout = process.stdout.take();
+        let come = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&come);
+        let made = thread::spawn(move || {
+            let mut lines = stdout.map(BufReader::new).into_iter().flat_map(BufRead::lines);
+            let _here = lines.next().transpose()?;
+            told.store(true, Ordering::Relaxed);
+            let made = lines.next().transpose()?.unwrap_or_default();
+            made.parse().map_err(std::io::Error::other)
+        });
+        Ok(Self { process, come, made: Some(made) })
     }
 
-    /// Waits until they have ended, by themselves; how many connections they made.
-    pub(crate) fn wait(mut self) -> Result<u64, LoadError> {
+    /// Whether all of them have come.
+    pub(crate) fn have_come(&self) -> bool {
+        self.come.load(Ordering::Relaxed)
+    }
+
+    /// Tells them to go; how many connections they made.
+    pub(crate) fn go(mut self) -> Result<u64, LoadError> {
         let failed = || LoadError::io("hear from the attackers");
-        let mut said = String::new();
-        if let Some(mut stdout) = self.0.stdout.take() {
-            std::io::Read::read_to_string(&mut stdout, &mut said).map_err(failed())?;
-        }
-        self.0.wait().map_err(failed())?;
-        said.trim().parse().map_err(std::io::Error::other).map_err(failed())
+        // The end of what they read.
+        drop(self.process.stdin.take());
+        self.process.wait().map_err(failed())?;
+        let made = self.made.take().and_then(|made| made.join().ok());
+        made.unwrap_or_else(|| Err(std::io::Error::other("a panic"))).map_err(failed())
     }
 }
 
 impl Drop for Attackers {
     fn drop(&mut self) {
         // They may have ended already.
-        let _ = (self.0.kill(), self.0.wait());
+        let _ = (self.process.kill(), self.process.wait());
     }
 }
 
-/// Attacks. The arguments are the attack, how many attack at once, whom, by TLS too, and for how many milliseconds.
+/// What starts a program that gets what time others leave: Linux has a class of its own for that.
+fn lowly() -> Command {
+    let chrt = || {
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]);
+        command
+    };
+    if chrt().arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return chrt();
+    }
+    let mut command = Command::new("nice");
+    command.args(["-n", "19"]);
+    command
+}
+
+/// Attacks until the standard input ends. The arguments are the attack, how many attack at once, whom, and whom by TLS.
 pub(crate) fn run(arguments: &[String]) -> Result<(), LoadError> {
     machine::die_with_parent()?;
     let unknown = || LoadError::Role(arguments.join(" "));
-    let [name, attackers, clear, secure, length] = arguments else { return Err(unknown()) };
+    let [name, attackers, clear, secure] = arguments else { return Err(unknown()) };
     let attack = Attack::ALL.into_iter().find(|attack| attack.as_str() == name).ok_or_else(unknown)?;
-    let (attackers, length) = attackers.parse().ok().zip(length.parse().ok()).ok_or_else(unknown)?;
+    let attackers: usize = attackers.parse().map_err(|_| unknown())?;
     let [clear, secure] = process::addresses(&[clear.clone(), secure.clone()])?;
     let (hello, made) = (hello()?, AtomicU64::new(0));
     let target = Arc::new(Target { clear, secure, hello, made });
@@ -88,13 +122,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), LoadError> {
                 sleep(APART).await;
             }
         }
-        std::future::pending::<()>().await;
+        while target.made.load(Ordering::Relaxed) < attackers as u64 {
+            sleep(AGAIN).await;
+        }
+        say("all have come")
     };
-    // Being over is how it ends.
-    let _ = runtime.block_on(async { timeout(Duration::from_millis(length), all).await });
+    let attacking = async {
+        all.await?;
+        told_to_go().await.map_err(LoadError::io("hear when to go"))
+    };
+    runtime.block_on(attacking)?;
     runtime.shutdown_background();
-    let made = target.made.load(Ordering::Relaxed);
-    writeln!(std::io::stdout(), "{made}").map_err(LoadError::io("say what was done"))
+    say(&target.made.load(Ordering::Relaxed).to_string())
+}
+
+fn say(what: &str) -> Result<(), LoadError> {
+    writeln!(std::io::stdout(), "{what}").map_err(LoadError::io("say what was done"))
+}
+
+/// Resolves at the end of the standard input.
+async fn told_to_go() -> std::io::Result<()> {
+    let read = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()).map(drop));
+    read.await.map_err(std::io::Error::other)?
 }
 
 async fn again_and_again(attack: Attack, target: Arc<Target>, number: usize) {

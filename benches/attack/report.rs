@@ -18,8 +18,11 @@ pub(crate) fn write(plan: &Plan, sieges: &Sieges, form: Form) -> String {
         "attackers",
         "their connections/s",
         "calm p99 us",
-        "p99 us under attack",
+        "while they come",
+        "under attack",
         "ratio",
+        "the load alone",
+        "gate's core",
         "failed",
         "RSS MiB before",
         "peak",
@@ -41,15 +44,16 @@ pub(crate) fn write(plan: &Plan, sieges: &Sieges, form: Form) -> String {
     };
     format!(
         "{}\n{verdict}\n\nMethod: {} rounds, in each a fresh gate for every attack, with one thread, alone on its core: \
-         {:?} in peace, then {:?} under attack, after {:?} in which the attackers come. The well-behaved client sends {:.0} \
-         requests/s on {} connections kept alive; latency from when a request was meant to start. Failed are those of its \
-         requests that were not answered with 200. Medians; ratio within a round, [lowest to highest]. Attackers share the \
-         other core with it and with the origins, and run when nobody else there wants to.\n{}",
+         {:?} in peace; the attackers come, all of them; then {:?} under attack. The well-behaved client sends {:.0} \
+         requests/s on {} connections kept alive; latency from when a request was meant to start. The load alone: the ratio for \
+         requests straight to the origin, in half the time after each phase; what it is above 1 is not the gate's doing. \
+         Gate's core: how busy it was, in peace and under attack. Failed are those of its requests that were not answered \
+         with 200. Medians; ratios within a round, [lowest to highest]. Attackers share the other core with the client and \
+         with the origins, and run when nobody else there wants to.\n{}",
         table.write(form),
         plan.rounds,
         plan.phase,
         plan.phase,
-        plan.pause,
         plan.rate,
         plan.connections,
         machine::about(sieges.cores),
@@ -64,14 +68,20 @@ fn row(plan: &Plan, attack: Attack, rounds: &[Siege]) -> Vec<String> {
         rounds.iter().map(|siege| siege.failed).sum::<u64>(),
         rounds.iter().map(|siege| siege.requests).sum(),
     ];
-    let length = (plan.pause + plan.phase).as_secs_f64();
+    let p99 = |at: usize| move |siege: &Siege| siege.p99.get(at).copied();
+    let straight =
+        Spread::of(rounds.iter().map(|Siege { straight: [calm, attacked], .. }| Some(attacked / calm)));
+    let percent = |at: usize| move |siege: &Siege| Some(siege.busy.get(at)? * 100.0);
     vec![
         attack.as_str().to_owned(),
         attack.attackers().div_ceil(plan.one_in).to_string(),
-        median(&|siege| Some(siege.connections as f64 / length), 0),
-        median(&|siege| siege.p99.first().copied(), 0),
-        median(&|siege| siege.p99.last().copied(), 0),
+        median(&|siege| Some(siege.connections), 0),
+        median(&p99(0), 0),
+        median(&p99(1), 0),
+        median(&p99(2), 0),
         with_span(ratio(rounds), 2),
+        with_span(straight, 2),
+        format!("{} to {} %", median(&percent(0), 0), median(&percent(1), 0)),
         format!("{failed} of {requests}"),
         median(&memory(0), 0),
         median(&memory(1), 0),
@@ -81,7 +91,7 @@ fn row(plan: &Plan, attack: Attack, rounds: &[Siege]) -> Vec<String> {
 
 fn ratio(rounds: &[Siege]) -> Option<Spread> {
     Spread::of(rounds.iter().map(|siege| {
-        let [calm, attacked] = siege.p99;
+        let [calm, _, attacked] = siege.p99;
         Some(attacked / calm)
     }))
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::time::Duration;
+use std::time::Instant;
 
 use toml::{Table, Value};
 
@@ -33,22 +33,45 @@ pub(crate) struct Sieges {
 /// What one attack did.
 #[derive(Debug)]
 pub(crate) struct Siege {
-    /// Microseconds that 99 % of the well-behaved client's requests stayed below, in peace and under attack.
-    pub(crate) p99: [f64; 2],
+    /// Microseconds that 99 % of the well-behaved client's requests stayed below: in peace, while the attackers came, and
+    /// under attack.
+    pub(crate) p99: [f64; 3],
+    /// The same for requests straight to the origin, in peace and under attack: what the load suffers by itself.
+    pub(crate) straight: [f64; 2],
+    /// Which part of a core the gate used, in peace and under attack.
+    pub(crate) busy: [f64; 2],
     /// Its requests that were not answered as they should be: refused, broken off or too late to wait for.
     pub(crate) failed: u64,
     /// All of its requests under attack.
     pub(crate) requests: u64,
     /// Bytes of the gate's memory: before, the peak since its start, and after the attack.
     pub(crate) memory: Option<[u64; 3]>,
-    /// Connections that the attackers made.
-    pub(crate) connections: u64,
+    /// Connections that the attackers made in a second, while they attacked.
+    pub(crate) connections: f64,
+}
+
+/// A well-behaved client of the gate, and one of the origin, which the gate has nothing to do with.
+struct Clients<'a> {
+    plan: &'a Plan,
+    gate: Generator,
+    origin: Generator,
+    tree: Tree,
+}
+
+/// What a client noticed, and what the gate did meanwhile.
+struct Phase {
+    seen: Outcome,
+    straight: Outcome,
+    busy: f64,
 }
 
 /// The gate with a listener for everything that is attacked.
 struct Besieged {
     heavy: SocketAddr,
 }
+
+/// Attackers who have not all come after so many pauses are not waited for.
+const MOST_PAUSES: u32 = 20;
 
 /// Makes each attack, as often as planned.
 pub(crate) fn run(plan: &Plan, attacks: &[Attack]) -> Result<Sieges, LoadError> {
@@ -62,7 +85,8 @@ pub(crate) fn run(plan: &Plan, attacks: &[Attack]) -> Result<Sieges, LoadError> 
     let mut rows: Vec<(Attack, Vec<Siege>)> = attacks.iter().map(|attack| (*attack, Vec::new())).collect();
     for _ in 0..plan.rounds {
         for (attack, sieges) in &mut rows {
-            sieges.push(besiege(plan, *attack, arena.start(&besieged, arena.origin().address())?)?);
+            let origin = arena.origin().address();
+            sieges.push(besiege(plan, *attack, arena.start(&besieged, origin)?, origin)?);
         }
     }
     heavy.stop()?;
@@ -71,37 +95,82 @@ pub(crate) fn run(plan: &Plan, attacks: &[Attack]) -> Result<Sieges, LoadError> 
     Ok(Sieges { rows, cores })
 }
 
-fn besiege(plan: &Plan, attack: Attack, standing: Standing) -> Result<Siege, LoadError> {
-    let (address, tree) = (standing.process.address(), Tree::of(standing.process.pid()));
-    let mut client = Generator::connect("the gate", address, plan.connections)?;
-    client.at_rate(plan.rate, plan.pause)?;
-    let calm = client.at_rate(plan.rate, plan.phase)?;
-    let before = tree.memory();
-    let length = plan.pause + plan.phase + Duration::from_millis(200);
-    let attackers = Attackers::start(attack, plan.one_in, [address, standing.secure], length)?;
-    // The first moments belong to no phase: the attackers are only coming.
-    let coming = client.at_rate(plan.rate, plan.pause)?;
-    let attacked = client.at_rate(plan.rate, plan.phase)?;
-    let connections = attackers.wait()?;
-    let leaving = client.at_rate(plan.rate, plan.pause)?;
-    let after = tree.memory();
-    drop(client);
+fn besiege(plan: &Plan, attack: Attack, standing: Standing, origin: SocketAddr) -> Result<Siege, LoadError> {
+    let address = standing.process.address();
+    let mut clients = Clients::new(plan, address, origin, Tree::of(standing.process.pid()))?;
+    let calm = clients.phase()?;
+    let before = clients.tree.memory();
+    let attackers = Attackers::start(attack, plan.one_in, [address, standing.secure])?;
+    let begin = Instant::now();
+    let coming = clients.while_they_come(&attackers)?;
+    let attacked = clients.phase()?;
+    let (made, lasted) = (attackers.go()?, begin.elapsed());
+    let leaving = clients.gate.at_rate(plan.rate, plan.pause)?;
+    let after = clients.tree.memory();
+    drop(clients);
     standing.stop()?;
-    if attacked.answers() == 0 || calm.answers() == 0 {
+    if attacked.seen.answers() == 0 || calm.seen.answers() == 0 {
         let (name, what) = (attack.as_str().to_owned(), "none at all for the well-behaved client".to_owned());
         return Err(LoadError::Wrong { name, what });
     }
-    let memory = before.zip(after).map(|(before, after)| [before.now, after.peak, after.now]);
-    let failed = [&coming, &attacked, &leaving].into_iter().map(failed).sum();
-    let requests =
-        [&coming, &attacked, &leaving].into_iter().map(|phase| phase.answers() + phase.broken).sum();
+    let all = [&coming, &attacked.seen, &leaving];
     Ok(Siege {
-        p99: [&calm, &attacked].map(|phase| phase.quantile(0.99)),
-        failed,
-        requests,
-        memory,
-        connections,
+        p99: [&calm.seen, &coming, &attacked.seen].map(|seen| seen.quantile(0.99)),
+        straight: [&calm, &attacked].map(|phase| phase.straight.quantile(0.99)),
+        busy: [calm.busy, attacked.busy],
+        failed: all.iter().map(|seen| failed(seen)).sum(),
+        requests: all.iter().map(|seen| seen.answers() + seen.broken).sum(),
+        memory: before.zip(after).map(|(before, after)| [before.now, after.peak, after.now]),
+        connections: made as f64 / lasted.as_secs_f64(),
     })
+}
+
+impl<'a> Clients<'a> {
+    fn new(plan: &'a Plan, gate: SocketAddr, origin: SocketAddr, tree: Tree) -> Result<Self, LoadError> {
+        let mut gate = Generator::connect("the gate", gate, plan.connections)?;
+        let mut origin = Generator::connect("the origin", origin, plan.connections)?;
+        for client in [&mut gate, &mut origin] {
+            client.at_rate(plan.rate, plan.pause)?;
+        }
+        Ok(Self { plan, gate, origin, tree })
+    }
+
+    /// Requests to the gate, and then some to the origin.
+    fn phase(&mut self) -> Result<Phase, LoadError> {
+        let before = self.tree.used();
+        let seen = self.gate.at_rate(self.plan.rate, self.plan.phase)?;
+        let busy =
+            before.zip(self.tree.used()).map(|(before, after)| after.since(before).sum().as_secs_f64());
+        let straight = self.origin.at_rate(self.plan.rate, self.plan.phase / 2)?;
+        Ok(Phase { busy: busy.unwrap_or(f64::NAN) / seen.took.as_secs_f64(), seen, straight })
+    }
+
+    /// Requests until all attackers have come and what they set off has settled.
+    fn while_they_come(&mut self, attackers: &Attackers) -> Result<Outcome, LoadError> {
+        let mut seen = self.gate.at_rate(self.plan.rate, self.plan.pause)?;
+        for _ in 0..MOST_PAUSES {
+            let come = attackers.have_come();
+            let more = self.gate.at_rate(self.plan.rate, self.plan.pause)?;
+            join(&mut seen, &more)?;
+            if come {
+                break;
+            }
+        }
+        Ok(seen)
+    }
+}
+
+/// Adds what came of more of a phase.
+fn join(seen: &mut Outcome, more: &Outcome) -> Result<(), LoadError> {
+    let added = seen.latencies.add(&more.latencies).map_err(std::io::Error::other);
+    added.map_err(LoadError::io("add up what was seen"))?;
+    for (status, count) in &more.statuses {
+        *seen.statuses.entry(*status).or_default() += count;
+    }
+    seen.took += more.took;
+    seen.foreign += more.foreign;
+    seen.broken += more.broken;
+    Ok(())
 }
 
 fn failed(phase: &Outcome) -> u64 {
