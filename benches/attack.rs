@@ -69,6 +69,8 @@ mod target;
 #[path = "load/usage.rs"]
 #[expect(dead_code, reason = "the load bench needs more of it")]
 mod usage;
+#[path = "load/usual.rs"]
+mod usual;
 
 use std::process::ExitCode;
 
@@ -81,7 +83,6 @@ use crate::options::Options;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[expect(clippy::print_stderr, reason = "a program's errors go to its standard error")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
@@ -91,13 +92,7 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == attacker::ROLE => attacker::run(rest),
         Some(_) | None => bench(&Options::parse()),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    usual::end(done)
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]

@@ -65,6 +65,8 @@ mod table;
 mod tls;
 #[path = "load/usage.rs"]
 mod usage;
+#[path = "load/usual.rs"]
+mod usual;
 #[path = "load/witness.rs"]
 mod witness;
 
@@ -87,7 +89,6 @@ use crate::peers::{HaProxy, Nginx};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[expect(clippy::print_stderr, reason = "a program's errors go to its standard error")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
@@ -96,13 +97,7 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == bare::ROLE => bare::run(rest),
         Some(_) | None => bench(&Options::parse()),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    usual::end(done)
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]

@@ -1,7 +1,4 @@
 //! How long and by whom: the command line, and the plan that follows from it.
-//!
-//! Cargo says `--bench` when figures are wanted. Without it (`cargo test --bench attack`), with `--test` or `--smoke`, or
-//! with `RISKGATE_BENCH_SMOKE=1`, the bench only shows in a few seconds that it works.
 
 use std::time::Duration;
 
@@ -9,6 +6,7 @@ use clap::Parser;
 
 use crate::attacks::Attack;
 use crate::table::Form;
+use crate::usual::Usual;
 
 /// What a well-behaved client notices while others attack the gate.
 #[derive(Debug, Parser)]
@@ -16,22 +14,8 @@ use crate::table::Form;
 pub(crate) struct Options {
     /// Only the attacks whose name contains this
     filter: Option<String>,
-    /// How often each attack is made
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: Option<u32>,
-    /// How long it is calm, and how long each attack lasts
-    #[arg(long, value_parser = seconds)]
-    seconds: Option<Duration>,
-    /// A few seconds that show that the bench works; the figures mean nothing
-    #[arg(long)]
-    smoke: bool,
-    /// Write a table for a page in Markdown
-    #[arg(long)]
-    markdown: bool,
-    #[arg(long, hide = true)]
-    bench: bool,
-    #[arg(long, hide = true)]
-    test: bool,
+    #[command(flatten)]
+    usual: Usual,
 }
 
 /// What will be done.
@@ -77,11 +61,9 @@ const SMOKE: Plan = Plan {
 impl Options {
     /// What was asked for.
     pub(crate) fn plan(&self) -> Plan {
-        let variable =
-            std::env::var("RISKGATE_BENCH_SMOKE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
-        let smoke = self.smoke || self.test || variable || !self.bench;
-        let plan = if smoke { SMOKE } else { FULL };
-        Plan { rounds: self.rounds.unwrap_or(plan.rounds), phase: self.seconds.unwrap_or(plan.phase), ..plan }
+        let Usual { rounds, seconds, .. } = self.usual;
+        let plan = if self.usual.is_smoke() { SMOKE } else { FULL };
+        Plan { rounds: rounds.unwrap_or(plan.rounds), phase: seconds.unwrap_or(plan.phase), ..plan }
     }
 
     /// The attacks that were asked for.
@@ -92,11 +74,6 @@ impl Options {
 
     /// How the table is written.
     pub(crate) fn form(&self) -> Form {
-        if self.markdown { Form::Markdown } else { Form::Aligned }
+        self.usual.form()
     }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=120.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number of seconds from 0.1 to 120".into())
 }

@@ -1,13 +1,11 @@
 //! How long and against whom: the command line, and the plan that follows from it.
-//!
-//! Cargo says `--bench` when figures are wanted. Without it (`cargo test --benches`), with `--test` or `--smoke`,
-//! or with `RISKGATE_BENCH_SMOKE=1`, the bench only shows in a few seconds that it works, in all its scenarios.
 
 use std::time::Duration;
 
 use clap::Parser;
 
 use crate::table::Form;
+use crate::usual::Usual;
 
 /// Real HTTP load against the gate and against a bare Pingora proxy.
 #[derive(Debug, Parser)]
@@ -15,15 +13,6 @@ use crate::table::Form;
 pub(crate) struct Options {
     /// Only the contestants whose name contains this; `bare` is the baseline again, `no proxy` the origin itself
     filter: Option<String>,
-    /// How many rounds; in each, every contestant has its turn
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: Option<u32>,
-    /// How long each measured phase of a turn lasts
-    #[arg(long, value_parser = seconds)]
-    seconds: Option<Duration>,
-    /// A few seconds that show that the bench works; the figures mean nothing
-    #[arg(long)]
-    smoke: bool,
     /// Instead: the gate's memory while 100,000 clients send a million requests
     #[arg(long)]
     memory: bool,
@@ -33,13 +22,8 @@ pub(crate) struct Options {
     /// Instead: the gate and nginx by TLS 1.3 and by HTTP/2
     #[arg(long, conflicts_with_all = ["memory", "reload"])]
     tls: bool,
-    /// Write tables for a page in Markdown
-    #[arg(long)]
-    markdown: bool,
-    #[arg(long, hide = true)]
-    bench: bool,
-    #[arg(long, hide = true)]
-    test: bool,
+    #[command(flatten)]
+    usual: Usual,
 }
 
 /// What is measured.
@@ -99,11 +83,9 @@ const SMOKE: Plan = Plan {
 impl Options {
     /// What was asked for.
     pub(crate) fn plan(&self) -> Plan {
-        let variable =
-            std::env::var("RISKGATE_BENCH_SMOKE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
-        let smoke = self.smoke || self.test || variable || !self.bench;
-        let plan = if smoke { SMOKE } else { FULL };
-        Plan { rounds: self.rounds.unwrap_or(plan.rounds), phase: self.seconds.unwrap_or(plan.phase), ..plan }
+        let Usual { rounds, seconds, .. } = self.usual;
+        let plan = if self.usual.is_smoke() { SMOKE } else { FULL };
+        Plan { rounds: rounds.unwrap_or(plan.rounds), phase: seconds.unwrap_or(plan.phase), ..plan }
     }
 
     /// What is measured.
@@ -118,16 +100,11 @@ impl Options {
 
     /// How tables are written.
     pub(crate) fn form(&self) -> Form {
-        if self.markdown { Form::Markdown } else { Form::Aligned }
+        self.usual.form()
     }
 
     /// What the names of contestants have to contain.
     pub(crate) fn filter(&self) -> Option<&str> {
         self.filter.as_deref()
     }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number of seconds from 0.1 to 60".into())
 }
