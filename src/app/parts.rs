@@ -175,6 +175,7 @@ fn entrances(
             idle: config.server.keepalive,
         },
         turns: Turns::new(config.server.threads),
+        dawdlers: Arc::new(Turns::new(config.server.threads)),
         clock,
     });
     let entrance = |((listener, tls), setting): ((_, &Option<Arc<Tls>>), _)| Entrance {

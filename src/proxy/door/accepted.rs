@@ -111,6 +111,9 @@ impl<S> Accepted<S> {
         clock: Clock,
     ) -> Self {
         let frames = connection.http2.then(|| Frames::new(clock));
+        if connection.http2 {
+            connection.pulse.share();
+        }
         let tls = connection.tls.as_ref();
         let alpn = Some(if connection.http2 { ALPN::H2 } else { ALPN::H1 });
         let tls = tls.map(|tls| Arc::new(SslDigest::new("", tls.version.as_str(), None, None, Vec::new())));

@@ -35,6 +35,7 @@ pub(super) async fn introduced(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Turns;
     use super::super::transport::{Deadlines, Socket, Transport};
     use super::*;
     use crate::facts::client::Truncation;
@@ -86,7 +87,8 @@ mod tests {
             stall: Duration::from_secs(60),
             idle: Duration::from_secs(60),
         };
-        let mut transport = Transport::new(Socket::Unix(ours), Arc::default(), deadlines);
+        let mut transport =
+            Transport::new(Socket::Unix(ours), Arc::default(), deadlines, Arc::new(Turns::new(1)));
         let dripping = tokio::spawn(async move {
             for byte in b"PROXY TCP4 203.0.113.77 10.0.0.9" {
                 if theirs.write_all(std::slice::from_ref(byte)).await.is_err() {

@@ -11,6 +11,7 @@
 mod accepted;
 pub mod certificate;
 mod crowd;
+mod dawdle;
 mod frames;
 mod introduction;
 mod listening;
@@ -88,6 +89,8 @@ pub struct Porter {
     pub deadlines: Deadlines,
     /// Handshakes stand in line for these.
     pub turns: Turns,
+    /// So do clients whose requests come a few bytes at a time.
+    pub dawdlers: Arc<Turns>,
     /// The clocks.
     pub clock: Clock,
 }
@@ -262,7 +265,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
         let (pulse, deadlines) = (Arc::clone(pulse), self.porter.deadlines);
         let clock = self.porter.clock;
         let manner = Arc::clone(&self.manner);
-        let mut transport = Transport::new(socket, Arc::clone(&pulse), deadlines);
+        let mut transport =
+            Transport::new(socket, Arc::clone(&pulse), deadlines, Arc::clone(&self.porter.dawdlers));
         let peer = match self.introducers {
             None => peer,
             Some(_) => self.introduced(&mut transport, peer, &mut place).await?,

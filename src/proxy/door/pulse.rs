@@ -9,6 +9,7 @@ pub struct Pulse {
     phase: AtomicU8,
     /// Whether a request came, and nothing that made the gate end the connection.
     useful: AtomicBool,
+    shared: AtomicBool,
     /// What was answered to a head that no request came of; 0 if there was none.
     unread: AtomicU16,
     /// Bytes that came since the head of the running request.
@@ -77,6 +78,16 @@ impl Pulse {
     /// So many bytes came.
     pub(super) fn came(&self, bytes: usize) {
         self.came.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Several requests come at once from now on, as HTTP/2 has it.
+    pub(super) fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether several requests come at once.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
     }
 
     /// The client did what ends the connection.

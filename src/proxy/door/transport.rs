@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 
+use super::dawdle::Dawdle;
 use super::pulse::{Phase, Pulse};
+use super::turns::Turns;
 
 /// How long a transport waits.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,7 @@ pub struct Transport {
     socket: BufWriter<Socket>,
     pulse: Arc<Pulse>,
     deadlines: Deadlines,
+    dawdle: Dawdle,
     head: Timer,
     stall: Timer,
     tap: Option<Tap>,
@@ -86,13 +89,15 @@ const WRITE_BUFFER: usize = 1460;
 const MAX_TAP: usize = 64 * 1024;
 
 impl Transport {
-    /// Waits for `socket` as `deadlines` say, and notes in `pulse` when a request begins.
-    pub fn new(socket: Socket, pulse: Arc<Pulse>, deadlines: Deadlines) -> Self {
+    /// Waits for `socket` as `deadlines` say, and notes in `pulse` when a request begins. A client that dawdles waits for its
+    /// turn.
+    pub fn new(socket: Socket, pulse: Arc<Pulse>, deadlines: Deadlines, turns: Arc<Turns>) -> Self {
         let socket = BufWriter::with_capacity(WRITE_BUFFER, socket);
         Self {
             socket,
             pulse,
             deadlines,
+            dawdle: Dawdle::new(turns),
             head: Timer::default(),
             stall: Timer::default(),
             tap: None,
@@ -174,20 +179,32 @@ impl AsyncRead for Transport {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.pulse.phase() != Phase::Head {
-            this.head = Timer::default();
+        match this.pulse.phase() {
+            Phase::Head => {}
+            Phase::Busy => this.head = Timer::default(),
+            Phase::Idle => {
+                this.head = Timer::default();
+                this.dawdle.rest();
+            }
         }
         if !this.unread.is_empty() {
             let now = this.unread.split_to(this.unread.len().min(buffer.remaining()));
             buffer.put_slice(&now);
             return Poll::Ready(Ok(()));
         }
+        ready!(this.dawdle.poll_turn(cx));
         let before = buffer.filled().len();
         match Pin::new(&mut this.socket).poll_read(cx, buffer) {
-            Poll::Pending => this.wait_for_head(cx),
+            Poll::Pending => {
+                this.dawdle.waits();
+                this.wait_for_head(cx)
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {
                 this.pulse.heard();
+                if !this.pulse.is_shared() {
+                    this.dawdle.came(buffer.filled().len() - before);
+                }
                 if let Some(tap) = &mut this.tap {
                     tap.keep(buffer.filled().get(before..).unwrap_or_default());
                 }
@@ -287,7 +304,8 @@ mod tests {
     fn pair(deadlines: Deadlines) -> (Transport, UnixStream, Arc<Pulse>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let pulse = Arc::new(Pulse::default());
-        (Transport::new(Socket::Unix(ours), Arc::clone(&pulse), deadlines), theirs, pulse)
+        let turns = Arc::new(Turns::new(1));
+        (Transport::new(Socket::Unix(ours), Arc::clone(&pulse), deadlines, turns), theirs, pulse)
     }
 
     const PATIENT: Deadlines = Deadlines {
