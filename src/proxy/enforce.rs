@@ -204,7 +204,7 @@ async fn delayed(
     gate: &Gate,
     mut sentence: Sentence,
 ) -> Result<Sentence> {
-    let (begun, watched) = (gate.clock.tick(), relay::fits(session.req_header()));
+    let (begun, watched) = (gate.clock.tick(), relay::takes(session));
     let (mut now, mut place) = (begun, None::<Place<'_>>);
     while !gate.drain.has_begun()
         && let Some(stop) = Stop::of(judged, &sentence, between(begun, now))

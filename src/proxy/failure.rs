@@ -33,8 +33,8 @@ impl Failure {
     /// Sorts an error as `fail_to_proxy` or `logging` get it.
     pub fn of(error: &Error) -> Self {
         use ErrorType::{
-            ConnectTimedout, ConnectionClosed, ReadError, ReadTimedout, TLSHandshakeTimedout, WriteError,
-            WriteTimedout,
+            ConnectTimedout, ConnectionClosed, H2Error, ReadError, ReadTimedout, TLSHandshakeTimedout,
+            WriteError, WriteTimedout,
         };
         match (error.esource(), error.etype()) {
             (_, kind) if *kind == BUSY => Self::UpstreamBusy,
@@ -43,9 +43,11 @@ impl Failure {
                 ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout,
             ) => Self::UpstreamTimedOut,
             (ErrorSource::Upstream, _) => Self::UpstreamFailed,
-            (ErrorSource::Downstream, ReadError | WriteError | WriteTimedout | ConnectionClosed) => {
-                Self::ClientGone
-            }
+            // A stream of HTTP/2 that the client has reset is an error of its own.
+            (
+                ErrorSource::Downstream,
+                ReadError | WriteError | WriteTimedout | ConnectionClosed | H2Error,
+            ) => Self::ClientGone,
             (ErrorSource::Downstream, ReadTimedout) => Self::ClientStalled,
             (ErrorSource::Downstream, _) => Self::ClientBroke,
             (ErrorSource::Internal | ErrorSource::Unset, _) => Self::Internal,

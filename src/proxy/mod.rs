@@ -154,7 +154,7 @@ impl Gate {
         if answered? {
             return Ok(true);
         }
-        let short = relay::fits(session.req_header()) && exchange.speaks_http1();
+        let short = relay::takes(session) && exchange.speaks_http1();
         if short {
             self.relay(session, exchange).await?;
         }

@@ -1,15 +1,17 @@
 //! The short way to the origin, for requests that are nothing but a head: a GET without a body, as most are.
 //!
 //! Pingora's proxy joins two tasks by channels, so that bodies can flow both ways at once. Here a head goes out and
-//! an answer comes back, in one line, through the same parsers, writers and pools of Pingora. What a request must
-//! be like is said in [`fits`], in full; any other takes Pingora's way. Both tell origin and client the same.
+//! an answer comes back, in one line, through the same parsers, writers and pools of Pingora. Nothing more is read of an
+//! answer before the client has taken the last of it. What a request must be like is said in [`fits`], in full; any
+//! other takes Pingora's way. Both tell origin and client the same.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as OriginSession;
+use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::proxy::Session;
 use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, Result};
@@ -45,14 +47,31 @@ impl Relay {
     }
 }
 
-/// Whether a request can take the short way: it can be repeated, it has no body and asks for none of the things that
-/// are agreed between neighbours, and it names one host in one place.
-pub fn fits(request: &RequestHeader) -> bool {
+/// An answer goes out over HTTP/2 in pieces of this size, as large as a frame of a client that asks for no larger ones.
+/// Each is waited for by itself.
+const PIECE: usize = 16 * 1024;
+
+/// Whether a request can take the short way: it [`fits`], and no body follows.
+pub(super) fn takes(session: &mut Session) -> bool {
+    session.is_body_empty() && fits(session.req_header())
+}
+
+/// Whether a head can take the short way: the request can be repeated, it asks for none of the things that are agreed
+/// between neighbours, and it names one host in one place.
+fn fits(request: &RequestHeader) -> bool {
     matches!(request.method, Method::GET | Method::HEAD)
-        && request.version == Version::HTTP_11
         && request.raw_path().first() == Some(&b'/')
-        && request.headers.get_all(HOST).iter().count() == 1
-        && request.headers.iter().all(|(name, value)| is_end_to_end(name) || keeps_alive(name, value))
+        && names_one_host(request)
+        && request.headers.iter().all(|(name, value)| is_end_to_end(name) || is_usual(request, name, value))
+}
+
+fn names_one_host(request: &RequestHeader) -> bool {
+    let hosts = request.headers.get_all(HOST).iter().count();
+    match (request.version, request.uri.authority()) {
+        (Version::HTTP_11, None) => hosts == 1,
+        (Version::HTTP_2, Some(authority)) => hosts == 0 && !authority.as_str().contains('@'),
+        _ => false,
+    }
 }
 
 /// Whether a header is for the origin, and says nothing about connections or a body.
@@ -74,9 +93,24 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     )
 }
 
-/// What HTTP/1.1 does anyway, and many clients say all the same.
-fn keeps_alive(name: &HeaderName, value: &HeaderValue) -> bool {
-    *name == CONNECTION && value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+/// What goes without saying, and many clients say all the same: that a connection is kept (HTTP/1.1), and that trailers
+/// are understood (HTTP/2, where nothing else can be said with it).
+fn is_usual(request: &RequestHeader, name: &HeaderName, value: &HeaderValue) -> bool {
+    let (usual, said) =
+        if request.version == Version::HTTP_2 { (TE, "trailers") } else { (CONNECTION, "keep-alive") };
+    *name == usual && value.as_bytes().eq_ignore_ascii_case(said.as_bytes())
+}
+
+/// The request as the origin gets it, but for what [`Gate::tell_origin`] adds.
+fn for_origin(session: &Session) -> Result<RequestHeader> {
+    let mut request = session.req_header().clone();
+    request.remove_header(&CONNECTION);
+    request.remove_header(&TE);
+    request.set_version(Version::HTTP_11);
+    if let Some(authority) = request.uri.authority().cloned() {
+        request.insert_header(HOST, authority.as_str())?;
+    }
+    Ok(request)
 }
 
 impl Gate {
@@ -118,8 +152,7 @@ impl Gate {
         origin: &mut OriginSession,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let mut request = session.req_header().clone();
-        request.remove_header(&CONNECTION);
+        let mut request = for_origin(session)?;
         self.tell_origin(&mut request, exchange)?;
         origin.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
         origin.finish_body().await.map_err(|error| error.into_up())?;
@@ -132,21 +165,56 @@ impl Gate {
                     continue;
                 }
             };
-            let task = match task {
-                HttpTask::Header(mut response, end) => {
-                    check_protocol(&response, false)?;
-                    frame(&mut response, session.req_header(), end)?;
-                    self.part(session);
-                    self.tell_client(&mut response, exchange)?;
-                    HttpTask::Header(response, end)
-                }
-                rest => rest,
+            let HttpTask::Header(mut response, end) = task else {
+                return Error::e_explain(ErrorType::InternalError, "an answer without a head");
             };
-            if session.response_duplex_vec(vec![task]).await? {
+            let is_final = !response.status.is_informational();
+            check_protocol(&response, false)?;
+            frame(&mut response, session.req_header(), end)?;
+            self.part(session);
+            self.tell_client(&mut response, exchange)?;
+            if session.response_duplex_vec(vec![HttpTask::Header(response, end)]).await? {
                 return Ok(());
+            }
+            if is_final {
+                return pass_body(&mut session.downstream_session, origin).await;
             }
         }
     }
+}
+
+/// Passes the body of an answer on, piece by piece. The client's pace is the origin's.
+async fn pass_body(session: &mut ServerSession, origin: &mut OriginSession) -> Result<()> {
+    let piece = if session.is_http2() { PIECE } else { usize::MAX };
+    loop {
+        let body = tokio::select! {
+            biased;
+            body = origin.read_body_ref() => body.map_err(|error| error.into_up())?,
+            gone = session.read_body_or_idle(true) => {
+                gone.map_err(|error| error.into_down())?;
+                continue;
+            }
+        };
+        let last = match body {
+            Some(body) => Some(pass_all_but_last(session, body, piece).await?),
+            None => None,
+        };
+        // Only now it is known whether more is to come.
+        let task = HttpTask::Body(last, origin.is_body_done());
+        if session.response_duplex_vec(vec![task]).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Sends as much as there is more than one piece; what is left.
+async fn pass_all_but_last(session: &mut ServerSession, body: &[u8], piece: usize) -> Result<Bytes> {
+    let (first, last) = body.split_at(body.len().saturating_sub(1) / piece * piece);
+    for piece in first.chunks(piece) {
+        let task = HttpTask::Body(Some(Bytes::copy_from_slice(piece)), false);
+        session.response_duplex_vec(vec![task]).await?;
+    }
+    Ok(Bytes::copy_from_slice(last))
 }
 
 /// An origin may change the protocol only if it was asked to: what it sent afterwards would be no answer, and nobody
@@ -174,84 +242,4 @@ fn frame(response: &mut ResponseHeader, request: &RequestHeader, end: bool) -> R
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> RequestHeader {
-        let mut request = RequestHeader::build(method, target.as_bytes(), None).unwrap();
-        for (name, value) in [("Host", "api.example")].iter().chain(headers) {
-            request.append_header((*name).to_owned(), *value).unwrap();
-        }
-        request
-    }
-
-    #[test]
-    fn a_plain_get_or_head_takes_the_short_way() {
-        for (method, target) in [("GET", "/"), ("HEAD", "/a/b?c=d"), ("GET", "/%ff")] {
-            assert!(fits(&request(method, target, &[("Accept", "*/*"), ("Cookie", "a=b")])));
-        }
-        assert!(fits(&request("GET", "/", &[("Connection", "Keep-Alive")])));
-    }
-
-    #[test]
-    fn whatever_has_more_to_it_takes_the_long_way() {
-        for (method, target) in
-            [("POST", "/"), ("DELETE", "/"), ("get", "/"), ("GET", "http://a/"), ("OPTIONS", "*")]
-        {
-            assert!(!fits(&request(method, target, &[])), "{method} {target}");
-        }
-        let between_neighbours = [
-            ("Connection", "close"),
-            ("Connection", "keep-alive, X-Forwarded-For"),
-            ("Connection", "Upgrade"),
-            ("Content-Length", "0"),
-            ("Expect", "100-continue"),
-            ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
-            ("Keep-Alive", "timeout=5"),
-            ("Proxy-Authenticate", "Basic"),
-            ("Proxy-Authorization", "Basic YTpi"),
-            ("Proxy-Connection", "keep-alive"),
-            ("TE", "trailers"),
-            ("Trailer", "X-Sum"),
-            ("Transfer-Encoding", "chunked"),
-            ("Upgrade", "websocket"),
-        ];
-        for header in between_neighbours {
-            assert!(!fits(&request("GET", "/", &[header])), "{header:?}");
-        }
-        assert!(!fits(&request("GET", "/", &[("Host", "other.example")])), "two hosts");
-        assert!(!fits(&RequestHeader::build("GET", b"/", None).unwrap()), "no host");
-        let mut old = request("GET", "/", &[]);
-        old.set_version(Version::HTTP_10);
-        assert!(!fits(&old));
-    }
-
-    fn framed(method: &str, status: u16, headers: &[(&'static str, &str)], end: bool) -> Option<String> {
-        let mut response = ResponseHeader::build(status, None).unwrap();
-        headers.iter().for_each(|(name, value)| response.insert_header(*name, *value).unwrap());
-        frame(&mut response, &request(method, "/", &[]), end).unwrap();
-        let encoding = response.headers.get(TRANSFER_ENCODING)?;
-        Some(encoding.to_str().unwrap().to_owned())
-    }
-
-    #[test]
-    fn an_answer_that_says_no_length_is_sent_in_chunks() {
-        assert_eq!(framed("GET", 200, &[], false).as_deref(), Some("chunked"));
-        assert_eq!(framed("GET", 200, &[("content-length", "3")], false), None);
-        assert_eq!(
-            framed("GET", 200, &[("transfer-encoding", "gzip, chunked")], false).as_deref(),
-            Some("gzip, chunked")
-        );
-        assert_eq!(framed("HEAD", 200, &[], false), None);
-        for (status, end) in [(103, false), (204, false), (304, false), (200, true)] {
-            assert_eq!(framed("GET", status, &[], end), None, "{status}");
-        }
-    }
-
-    #[test]
-    fn an_origin_cannot_change_the_protocol_unasked() {
-        let response = ResponseHeader::build(101, None).unwrap();
-        assert!(check_protocol(&response, false).is_err());
-        assert!(check_protocol(&response, true).is_ok());
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use crate::certificates::{Authority, connect};
 use crate::net::{self, Client};
 use crate::support::Setup;
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
 }
@@ -24,7 +24,7 @@ async fn client(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) ->
     client.ready().await.unwrap()
 }
 
-async fn clear(address: SocketAddr) -> SendRequest<Bytes> {
+pub(crate) async fn clear(address: SocketAddr) -> SendRequest<Bytes> {
     client(TcpStream::connect(address).await.unwrap()).await
 }
 

@@ -4,6 +4,8 @@
 //! Every test asks both ways. `Keep-Alive` is between neighbours and not passed on; a request that has it takes the
 //! long way, and is otherwise the same.
 
+mod http2;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -213,16 +215,18 @@ fn the_origin_is_asked_alike() {
         }
     }
     let heads = heads.lock().unwrap();
-    // Taking a header out moves another into its place; values of one name stay in their order.
-    let lines = |head: &String| {
-        let mut lines: Vec<_> = head.lines().map(masked).collect();
-        lines.sort_by_key(|line| line.split(':').next().map(str::to_ascii_lowercase));
-        lines
-    };
     assert!(heads.len() >= 16, "{heads:#?}");
     for pair in heads.chunks(2) {
         assert_eq!(lines(&pair[0]), lines(&pair[1]));
     }
+}
+
+/// The lines of a head, to be compared: taking a header out moves another into its place; values of one name stay in
+/// their order.
+fn lines(head: &str) -> Vec<String> {
+    let mut lines: Vec<_> = head.lines().map(masked).collect();
+    lines.sort_by_key(|line| line.split(':').next().map(str::to_ascii_lowercase));
+    lines
 }
 
 #[test]
