@@ -25,6 +25,7 @@ pub mod redirect;
 pub mod refusal;
 pub mod relay;
 pub mod server;
+mod told;
 pub mod unread;
 pub mod unserved;
 pub mod upstream;
@@ -36,7 +37,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -60,9 +60,7 @@ use drain::Drain;
 use enforce::Sentence;
 use exchange::{Exchange, Judged, Seen, Taken};
 use failure::Failure;
-use forward::Forwarding;
 use panics::Panicked;
-use refusal::DECISION_HEADER;
 use relay::Relay;
 use upstream::fleet::Fleet;
 use waiting::WaitingRoom;
@@ -329,39 +327,6 @@ impl Gate {
     fn part(&self, session: &mut Session) {
         if self.drain.parts() {
             session.set_keepalive(None);
-        }
-    }
-
-    /// Writes what the origin is to know into a request on its way there.
-    fn tell_origin(&self, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-        let Some(judged) = exchange.judged() else {
-            return Error::e_explain(ErrorType::InternalError, "a request that was not judged");
-        };
-        let (header, node) = (self.identity.header(), self.identity.node(&judged.caller));
-        let forwarding = Forwarding { header, node: node.as_deref(), scheme: judged.caller.scheme() };
-        forward::strip_claims(request, &forwarding);
-        forwarding.write(request)?;
-        judged.verdict(self.identity.verdict()).write(request)
-    }
-
-    /// Writes what the client is to know into a response of the origin.
-    fn tell_client(&self, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-        match exchange.judged_mut() {
-            Some(judged) => {
-                if let Some(cookie) = judged.answered_by_origin() {
-                    response.append_header(SET_COOKIE, cookie)?;
-                }
-                if rate_limit::is_told(response)
-                    && let Some(left) = enforce::left(judged, &self.traffic, self.clock.tick())
-                {
-                    rate_limit::tighten(response, left)?;
-                }
-                if let Some(hsts) = judged.caller.hsts() {
-                    response.insert_header(STRICT_TRANSPORT_SECURITY, hsts)?;
-                }
-                response.insert_header(DECISION_HEADER, &judged.id_text)
-            }
-            None => Ok(()),
         }
     }
 
