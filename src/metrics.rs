@@ -138,9 +138,9 @@ impl Metrics {
         }));
     }
 
-    /// Tells of these connections, too, if there can be any.
-    pub fn watch(&self, crowd: Option<Arc<Crowd>>) -> Result<(), prometheus::Error> {
-        let connections = crowd.map(connections::Connections::new).transpose()?;
+    /// Tells of these connections, too, if there can be any, and of the requests over HTTP/2 on them.
+    pub fn watch(&self, crowd: Option<Arc<Crowd>>, streams: &Arc<Crowd>) -> Result<(), prometheus::Error> {
+        let connections = crowd.map(|crowd| connections::Connections::new(crowd, streams)).transpose()?;
         connections.map_or(Ok(()), |connections| self.registry.register(Box::new(connections)))
     }
 

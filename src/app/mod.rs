@@ -44,7 +44,7 @@ use crate::config::Config;
 use crate::facts::problem::Problem;
 use crate::metrics::Metrics;
 use crate::proxy::acme::{Challenges, Issuer, Orders};
-use crate::proxy::door::{Door, Entrance};
+use crate::proxy::door::{Crowd, Door, Entrance};
 use crate::proxy::drain::{Drain, Signals, Stop};
 use crate::proxy::http2;
 use crate::proxy::origin::EchoOrigin;
@@ -164,7 +164,8 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     notes.extend(told.into_iter().map(|told| Problem::warning(&config_path, told)));
 
     let crowd = entrances.first().map(|entrance| Arc::clone(&entrance.porter.crowd));
-    metrics.watch(crowd).map_err(|error| fail(vec![error.to_string()]))?;
+    let streams = Arc::new(Crowd::new(parts::request_bounds(&config)));
+    metrics.watch(crowd, &streams).map_err(|error| fail(vec![error.to_string()]))?;
     let keeper = Keeper::of(&config, &traffic, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
@@ -191,7 +192,7 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     ready.server.add_service(background_service("acme", Issuing::new(shared.issuer(orders))));
     ready.add_services(keep_up, shared.housekeeping(&config, &identity, keeper, manner));
     let relay = Relay::new(&ready.server.configuration);
-    let gate = shared.gate(&config, identity, relay);
+    let gate = shared.gate(&config, identity, relay, streams);
     ready.add_gate(gate, entrances, echo);
     Ok(ready)
 }
@@ -210,7 +211,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn gate(self, config: &Config, identity: Arc<Identity>, relay: Relay) -> Gate {
+    fn gate(self, config: &Config, identity: Arc<Identity>, relay: Relay, streams: Arc<Crowd>) -> Gate {
         let Self { requests, traffic, metrics, scoreboard, room, recorder, challenges, clock, drain } = self;
         let live = Arc::clone(requests.live());
         let patience = Patience { keepalive: config.server.keepalive, read: config.server.read_timeout };
@@ -219,6 +220,7 @@ impl Shared {
             traffic,
             identity,
             relay,
+            streams,
             room,
             recorder,
             metrics,

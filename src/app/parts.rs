@@ -188,6 +188,11 @@ fn entrances(
     Ok(listeners(config, offered)?.into_iter().zip(tls).zip(&config.listeners).map(entrance).collect())
 }
 
+/// How many requests over HTTP/2 there may be.
+pub(super) fn request_bounds(config: &Config) -> Bounds {
+    Bounds { most: config.server.max_requests, per_client: config.server.max_requests_per_client }
+}
+
 /// Who introduces clients by the PROXY protocol. Who may connect to a Unix socket is said by its mode.
 fn introducers(listener: &config::Listener) -> Option<TrustedProxies> {
     let proxy_protocol = listener.proxy_protocol.as_ref()?;

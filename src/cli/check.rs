@@ -16,6 +16,7 @@ use crate::facts::problem::Problem;
 use crate::facts::time::Wall;
 use crate::geoip::Summary;
 use crate::proxy::acme::Wanted;
+use crate::proxy::http2;
 use crate::record::rfc3339;
 use crate::reload::sources::Sources;
 use crate::reload::{Build, Built};
@@ -302,6 +303,7 @@ impl Checked {
         parts.push(("lists, twice while they are replaced".to_owned(), 2 * lists));
         let total = parts.iter().map(|(_, bytes)| bytes).sum();
         parts.push(("total, besides requests under way".to_owned(), total));
+        parts.extend(self.requests());
         let sizes: Vec<String> = parts.iter().map(|(_, bytes)| size(*bytes as u64)).collect();
         let width = sizes.iter().map(String::len).max().unwrap_or(0);
         let mut columns = Columns::default();
@@ -309,6 +311,18 @@ impl Checked {
             columns.row([&format!("{size:>width$}"), what]);
         }
         columns.lines(2)
+    }
+
+    /// What requests over HTTP/2 hold if nobody takes an answer.
+    fn requests(&self) -> [(String, usize); 2] {
+        let (server, one) = (&self.loaded.config.server, http2::HELD);
+        let row = |number: usize, whose: &str| {
+            let what = format!("{whose}, {} of {} over HTTP/2", grouped(number as u64), size(one as u64));
+            (what, number.saturating_mul(one))
+        };
+        let of_one = usize::try_from(server.max_requests_per_client).unwrap_or(usize::MAX);
+        let of_one = of_one.min(server.max_requests);
+        [row(server.max_requests, "requests under way"), row(of_one, "those of one client")]
     }
 
     fn disk(&self) -> String {

@@ -33,6 +33,10 @@ pub struct Server {
     pub max_connections_per_client: u32,
     /// Connections of one client per second that end without a request.
     pub max_wasted_per_client: u32,
+    /// Requests over HTTP/2 in all.
+    pub max_requests: usize,
+    /// Requests over HTTP/2 of each client's network.
+    pub max_requests_per_client: u32,
 }
 
 pub(super) const LAYOUT: Layout = Layout {
@@ -52,6 +56,8 @@ pub(super) const LAYOUT: Layout = Layout {
         &MAX_CONNECTIONS,
         &MAX_CONNECTIONS_PER_CLIENT,
         &MAX_WASTED_PER_CLIENT,
+        &MAX_REQUESTS,
+        &MAX_REQUESTS_PER_CLIENT,
     ],
     reserved: &[],
 };
@@ -146,6 +152,22 @@ const MAX_WASTED_PER_CLIENT: Key<Number<u32>> = Key {
           flood. Ten times as many may come at once; beyond, its connections are closed at once until there is room again.",
 };
 
+const MAX_REQUESTS: Key<Number<usize>> = Key {
+    name: "max_requests",
+    kind: Number { from: 1, to: 10_000_000 },
+    fallback: Fallback::Is("20000"),
+    doc: "Requests over HTTP/2 under way in all; one more is answered with 503 and `Retry-After`. Over HTTP/1.1 a connection \
+          has one at a time.",
+};
+
+const MAX_REQUESTS_PER_CLIENT: Key<Number<u32>> = Key {
+    name: "max_requests_per_client",
+    kind: Number { from: 1, to: 10_000_000 },
+    fallback: Fallback::Is("1000"),
+    doc: "Requests over HTTP/2 under way of one client, as `max_connections_per_client` counts them; one more is answered \
+          with 429 and `Retry-After`.",
+};
+
 /// Reads `[server]`; `cores` is what `threads = 0` means.
 pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
     let (threads, grace_period) = (section.read(&THREADS), section.read(&GRACE_PERIOD));
@@ -155,6 +177,7 @@ pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
     let (head_timeout, most) = (section.read(&HEAD_TIMEOUT), section.read(&MAX_CONNECTIONS));
     let per_client = section.read(&MAX_CONNECTIONS_PER_CLIENT);
     let wasted = section.read(&MAX_WASTED_PER_CLIENT);
+    let (requests, of_client) = (section.read(&MAX_REQUESTS), section.read(&MAX_REQUESTS_PER_CLIENT));
     let (user, group) = owner?;
     Some(Server {
         threads: match threads? {
@@ -172,6 +195,8 @@ pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
         max_connections: most?,
         max_connections_per_client: per_client?,
         max_wasted_per_client: wasted?,
+        max_requests: requests?,
+        max_requests_per_client: of_client?,
     })
 }
 

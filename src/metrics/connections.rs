@@ -8,10 +8,12 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::proxy::door::{Crowd, Full};
 
-/// Everybody who is connected, and who was turned away.
+/// Everybody who is connected, who was turned away, and the requests over HTTP/2.
 pub(super) struct Connections {
     crowd: Arc<Crowd>,
+    streams: Arc<Crowd>,
     here: IntGauge,
+    under_way: IntGauge,
     turned_away: prometheus::IntCounterVec,
 }
 
@@ -28,12 +30,14 @@ pub(super) fn acme_failures() -> Result<IntCounterVec, prometheus::Error> {
 }
 
 impl Connections {
-    pub(super) fn new(crowd: Arc<Crowd>) -> Result<Self, prometheus::Error> {
+    pub(super) fn new(crowd: Arc<Crowd>, streams: &Arc<Crowd>) -> Result<Self, prometheus::Error> {
         let help = "Connections closed at once: too many, in all or of one client; introduced by no proxy; or of a client that wasted others.";
         let opts = Opts::new("riskgate_connections_refused_total", help);
         Ok(Self {
             crowd,
+            streams: Arc::clone(streams),
             here: IntGauge::new("riskgate_connections", "Connections of clients.")?,
+            under_way: IntGauge::new("riskgate_http2_requests", "Requests over HTTP/2 under way.")?,
             turned_away: prometheus::IntCounterVec::new(opts, &["bound"])?,
         })
     }
@@ -41,16 +45,17 @@ impl Connections {
 
 impl Collector for Connections {
     fn desc(&self) -> Vec<&Desc> {
-        [self.here.desc(), self.turned_away.desc()].concat()
+        [self.here.desc(), self.under_way.desc(), self.turned_away.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.here.set(i64::try_from(self.crowd.here()).unwrap_or(i64::MAX));
+        self.under_way.set(i64::try_from(self.streams.here()).unwrap_or(i64::MAX));
         for why in Full::ALL {
             let counter = self.turned_away.with_label_values(&[why.as_str()]);
             counter.inc_by(self.crowd.turned_away(why).saturating_sub(counter.get()));
         }
-        [self.here.collect(), self.turned_away.collect()].concat()
+        [self.here.collect(), self.under_way.collect(), self.turned_away.collect()].concat()
     }
 }
 
@@ -64,7 +69,9 @@ mod tests {
     fn whoever_is_here_or_was_turned_away_is_counted() {
         let metrics = Metrics::new().unwrap();
         let crowd = Arc::new(Crowd::new(Bounds { most: 2, per_client: 1 }));
-        metrics.watch(Some(Arc::clone(&crowd))).unwrap();
+        let streams = Arc::new(Crowd::new(Bounds { most: 9, per_client: 9 }));
+        metrics.watch(Some(Arc::clone(&crowd)), &streams).unwrap();
+        let request = streams.enter(None);
         let places = [crowd.enter(None), crowd.enter(None)];
         (0..3).for_each(|_| assert!(crowd.enter(None).is_err()));
         metrics.certificates(&[("api".to_owned(), 1_900_000_000)]);
@@ -72,6 +79,7 @@ mod tests {
             let text = metrics.text(0);
             for line in [
                 "riskgate_connections 2",
+                "riskgate_http2_requests 1",
                 "riskgate_connections_refused_total{bound=\"connections\"} 3",
                 "riskgate_connections_refused_total{bound=\"client\"} 0",
                 "riskgate_certificate_expiry_seconds{name=\"api\"} 1900000000",
@@ -79,7 +87,7 @@ mod tests {
                 assert!(text.lines().any(|found| found == line), "{line}\n{text}");
             }
         }
-        drop(places);
+        drop((places, request));
         metrics.certificates(&[]);
         assert!(!metrics.text(0).contains("riskgate_certificate_expiry_seconds{"));
     }

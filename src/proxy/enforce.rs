@@ -85,7 +85,8 @@ impl Sentence {
         match self {
             Self::Pass(_) => Outcome::Allowed,
             Self::Throttled { .. } | Self::Crowded { .. } => Outcome::Throttled,
-            Self::Blocked | Self::Unserved(_) => Outcome::Blocked,
+            Self::Blocked => Outcome::Blocked,
+            Self::Unserved(why) => why.outcome(),
         }
     }
 }
@@ -102,7 +103,7 @@ pub async fn enforce(session: &mut Session, judged: &mut Judged, gate: &Gate) ->
         Sentence::Throttled { rejection, .. } => Some(throttled(judged, *rejection)),
         Sentence::Crowded { retry_after, .. } => Some(crowded(judged, *retry_after)),
         Sentence::Blocked => Some(Refusal::new(RefusalStatus::Forbidden, judged.id)),
-        Sentence::Unserved(why) => Some(Refusal::new(why.status(), judged.id)),
+        Sentence::Unserved(why) => Some(Refusal::new(why.status(), judged.id).retry_after(why.lasts())),
     };
     judged.sentence = Some(sentence);
     match refusal {

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use pingora::proxy::Session;
 use uuid::Uuid;
 
+use super::door::Place;
 use super::drain::InFlight;
 use super::enforce::Sentence;
 use super::failure::Failure;
@@ -34,6 +35,8 @@ use crate::traffic::{Held, Per, Subject};
 pub struct Exchange {
     phase: Phase,
     _in_flight: InFlight,
+    /// Its place among the requests over HTTP/2; free again when this is dropped, whatever happens.
+    _place: Option<Place>,
 }
 
 enum Phase {
@@ -98,7 +101,12 @@ pub(super) struct Taken {
 
 impl Exchange {
     pub(super) fn new(in_flight: InFlight) -> Self {
-        Self { phase: Phase::Arrived, _in_flight: in_flight }
+        Self { phase: Phase::Arrived, _in_flight: in_flight, _place: None }
+    }
+
+    /// Keeps a place until the end.
+    pub(super) fn occupy(&mut self, place: Place) {
+        self._place = Some(place);
     }
 
     /// Keeps a judged request for the filters to come.

@@ -1,10 +1,16 @@
-//! Bounds of HTTP/2 toward clients: what one connection may hold, and what a client that opens and resets, or asks and
-//! never listens, can make of it.
+//! Bounds of HTTP/2 toward clients: what one connection may hold, what a client that opens and resets, or asks and
+//! never listens, can make of it, and how many requests there may be of all connections together.
 
 use std::time::Duration;
 
 use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::Session;
+
+use super::Gate;
+use super::door::{Connection, Full};
+use super::exchange::Exchange;
+use super::unserved::Unserved;
 
 /// Requests of one connection at once.
 const STREAMS: u32 = 128;
@@ -16,6 +22,12 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of answers that wait for a client, for each request: this many for each of [`STREAMS`] is what a client can hold
 /// here that grants room for everything and then takes nothing.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes that one request over HTTP/2 can hold, as many as they ever are: an answer that nobody takes, and comes by
+/// Pingora's way in thirteen pieces (four on their way between two tasks, four more and one in the hands of one of them, one
+/// in those of the other, two in buffers of the origin's connection, and one of the request, kept for another try).
+pub const HELD: usize = 13 * CHUNK + SEND_BUFFER;
+/// Bytes that are read of an answer at once.
+const CHUNK: usize = 64 * 1024;
 /// Streams that a client reset before they were looked at. One more, and the connection ends (CVE-2023-44487).
 const PENDING_RESETS: usize = 32;
 /// Streams that were reset for what the client did wrong. One more, and the connection ends.
@@ -41,4 +53,20 @@ pub fn options(keepalive: Duration) -> HttpServerOptions {
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(keepalive);
     options
+}
+
+impl Gate {
+    /// Takes a place for a request over HTTP/2, which its exchange keeps as long as it lasts. Over HTTP/1 a connection has
+    /// one request at a time, and a place of its own already.
+    pub(super) fn enter(&self, session: &Session, exchange: &mut Exchange) -> Result<(), Unserved> {
+        let connection = Connection::of(session).filter(|connection| connection.http2);
+        let Some(connection) = connection else { return Ok(()) };
+        let place =
+            self.streams.enter(self.identity.network(connection.peer)).map_err(|full| match full {
+                Full::All => Unserved::Busy,
+                Full::Client | Full::Unintroduced | Full::Wasted => Unserved::TooMany,
+            })?;
+        exchange.occupy(place);
+        Ok(())
+    }
 }

@@ -7,7 +7,9 @@ use http::HeaderValue;
 use pingora::proxy::Session;
 
 use super::door::Connection;
-use crate::facts::client::{Client, ClientIp, Forward, Keyring, PeerAddr, Truncation, TrustedProxies};
+use crate::facts::client::{
+    Client, ClientIp, Forward, Keyring, PeerAddr, Prefix, Truncation, TrustedProxies,
+};
 use crate::facts::forwarded::{ForwardHeader, Tell};
 use crate::facts::request::{RequestHead, Scheme};
 use crate::facts::tls::TlsSession;
@@ -79,6 +81,12 @@ impl Identity {
     pub(super) fn identify_other_end(&self, peer: PeerAddr) -> Client {
         let ip = self.settings.trusted.client_of(peer, self.settings.header, std::iter::empty());
         ip.identify(self.settings.truncation, &self.keys.load().ring)
+    }
+
+    /// Whose requests are bounded together with those of the other end of a connection; nobody's, if it speaks for many.
+    pub(super) fn network(&self, peer: PeerAddr) -> Option<Prefix> {
+        let Settings { trusted, truncation, .. } = &self.settings;
+        (!trusted.trust(peer)).then(|| peer.prefix(*truncation))
     }
 
     fn identify_peer(&self, peer: PeerAddr, head: &RequestHead<'_>) -> Caller {

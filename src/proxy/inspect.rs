@@ -30,6 +30,13 @@ pub(super) struct Inspected {
     pub(super) fault: Option<Unserved>,
 }
 
+impl Inspected {
+    /// Nothing was read, for this.
+    pub(super) fn refused(fault: Unserved) -> Self {
+        Self { body: None, fault: Some(fault) }
+    }
+}
+
 impl Gate {
     /// What is wrong with a request as far as its head shows, and what is to come of its body.
     pub(super) fn measure(
@@ -71,7 +78,7 @@ impl Gate {
         let parse = |bytes: Vec<u8>| Document::parse(&bytes, inspection.shape).map_err(Unserved::from);
         match read.and_then(parse) {
             Ok(body) => Inspected { body: Some(body), fault: None },
-            Err(fault) => Inspected { body: None, fault: Some(fault) },
+            Err(fault) => Inspected::refused(fault),
         }
     }
 

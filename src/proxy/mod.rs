@@ -55,11 +55,12 @@ use crate::reload::Live;
 use crate::scoreboard::Scoreboard;
 use crate::signals::Response;
 use acme::Challenges;
-use door::Connection;
+use door::{Connection, Crowd};
 use drain::Drain;
 use enforce::Sentence;
 use exchange::{Exchange, Judged, Seen, Taken};
 use failure::Failure;
+use inspect::Inspected;
 use panics::Panicked;
 use relay::Relay;
 use upstream::fleet::Fleet;
@@ -77,6 +78,8 @@ pub struct Gate {
     pub identity: Arc<Identity>,
     /// The short way to upstreams.
     pub relay: Relay,
+    /// Requests over HTTP/2.
+    pub streams: Arc<Crowd>,
     /// Where requests wait that limits delay.
     pub room: Arc<WaitingRoom>,
     /// Where records go.
@@ -108,19 +111,16 @@ impl Gate {
     /// A request's life up to its answer, or up to where Pingora goes on with it. `Ok(true)` if it was answered.
     async fn serve(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         self.set_patience(session);
-        if let Some(told) = self.challenges.told(session.req_header()) {
-            let (header, body) = told?;
-            enforce::write(session, header, body).await?;
-            return Ok(true);
-        }
-        if let Some(port) = Connection::of(session).and_then(|connection| connection.manner.redirect) {
-            enforce::redirect(session, port).await?;
+        if self.answers_at_once(session).await? {
             return Ok(true);
         }
         let has_body = !session.is_body_empty();
         let raw = session.as_http1().map(|session| session.get_headers_raw_bytes());
         let snapshot = self.live.pin();
-        let inspected = self.inspect(session, raw.as_deref(), &snapshot).await;
+        let inspected = match self.enter(session, exchange) {
+            Ok(()) => self.inspect(session, raw.as_deref(), &snapshot).await,
+            Err(full) => Inspected::refused(full),
+        };
         let now = self.clock.now();
 
         let head = RequestHead::read(session.req_header(), scheme_of(session)).from_wire(raw.as_deref());
@@ -311,6 +311,20 @@ fn scheme_of(session: &Session) -> Scheme {
 }
 
 impl Gate {
+    /// Answers whatever has nothing to do with who asks: authorities, and all who came to a door that leads nowhere.
+    async fn answers_at_once(&self, session: &mut Session) -> Result<bool> {
+        if let Some(told) = self.challenges.told(session.req_header()) {
+            let (header, body) = told?;
+            enforce::write(session, header, body).await?;
+            return Ok(true);
+        }
+        if let Some(port) = Connection::of(session).and_then(|connection| connection.manner.redirect) {
+            enforce::redirect(session, port).await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     /// Without this a connection that is kept alive could idle for ever after its first request.
     fn set_patience(&self, session: &mut Session) {
         Connection::began(session);

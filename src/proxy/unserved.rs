@@ -3,8 +3,10 @@
 //! Nothing here is a judgement: it is what a request is, held against [`Bounds`](super::bounds::Bounds). A fault that
 //! shows before anything was sent on keeps the request from its origin; one of a body may show while it is sent on.
 
+use std::time::Duration;
+
 use super::refusal::RefusalStatus;
-use crate::decision::Reason;
+use crate::decision::{Outcome, Reason};
 use crate::facts::wire::WireFault;
 
 /// Why a request cannot be served, whatever the policy says.
@@ -34,6 +36,10 @@ pub enum Unserved {
     NoJson,
     /// Its body is deeper, or has more values, than it may.
     BeyondShape,
+    /// There are as many requests as there may be.
+    Busy,
+    /// There are as many requests of its client's network as there may be.
+    TooMany,
 }
 
 /// The rule set name of what the gate itself says, rather than a script or the configuration.
@@ -52,7 +58,19 @@ impl Unserved {
             Self::LargeBody | Self::BeyondShape => RefusalStatus::ContentTooLarge,
             Self::MediaType => RefusalStatus::UnsupportedMediaType,
             Self::SlowBody => RefusalStatus::RequestTimeout,
+            Self::Busy => RefusalStatus::ServiceUnavailable,
+            Self::TooMany => RefusalStatus::TooManyRequests,
         }
+    }
+
+    /// When to try again, if the same request may be served then.
+    pub(super) fn lasts(self) -> Option<Duration> {
+        self.is_of_the_moment().then_some(Duration::from_secs(1))
+    }
+
+    /// What became of it.
+    pub(super) const fn outcome(self) -> Outcome {
+        if self.is_of_the_moment() { Outcome::Throttled } else { Outcome::Blocked }
     }
 
     /// How records name it.
@@ -70,6 +88,8 @@ impl Unserved {
             Self::BrokenBody => "broken_body",
             Self::NoJson => "no_json",
             Self::BeyondShape => "beyond_shape",
+            Self::Busy => "busy",
+            Self::TooMany => "too_many",
         }
     }
 
@@ -90,9 +110,17 @@ impl Unserved {
             Self::MediaType => "request.media_type",
             Self::SlowBody => "request.slow_body",
             Self::NoJson | Self::BeyondShape => "request.json",
+            Self::Busy => "request.busy",
+            Self::TooMany => "request.too_many",
         };
         let (rule, reason) = (GATE.into(), reason.into());
-        Some(Reason { rule, reason, points: 0, verb: Some("block"), observed: false })
+        let verb = if self.is_of_the_moment() { "throttle" } else { "block" };
+        Some(Reason { rule, reason, points: 0, verb: Some(verb), observed: false })
+    }
+
+    /// Whether nothing is wrong with the request but when it came.
+    const fn is_of_the_moment(self) -> bool {
+        matches!(self, Self::Busy | Self::TooMany)
     }
 
     /// Whether it breaks the protocol, so that nobody can say where the next request on the connection begins.
@@ -106,7 +134,9 @@ impl Unserved {
             | Self::MediaType
             | Self::SlowBody
             | Self::NoJson
-            | Self::BeyondShape => false,
+            | Self::BeyondShape
+            | Self::Busy
+            | Self::TooMany => false,
         }
     }
 
@@ -123,7 +153,9 @@ impl Unserved {
             | Self::SlowBody
             | Self::BrokenBody
             | Self::NoJson
-            | Self::BeyondShape => false,
+            | Self::BeyondShape
+            | Self::Busy
+            | Self::TooMany => false,
         }
     }
 }

@@ -41,6 +41,7 @@ mod short_way;
 mod smuggling;
 mod sockets;
 mod stopping;
+mod streams;
 mod support;
 mod surges;
 mod systemd;
