@@ -21,7 +21,7 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of answers that wait for a client, for each request: this many for each of [`STREAMS`] is what a client can hold
 /// here that grants room for everything and then takes nothing.
-const SEND_BUFFER: usize = 64 * 1024;
+const SEND_BUFFER: usize = 32 * 1024;
 /// Bytes that one request over HTTP/2 can hold, as many as they ever are: an answer that nobody takes, and comes by
 /// Pingora's way in thirteen pieces (four on their way between two tasks, four more and one in the hands of one of them, one
 /// in those of the other, two in buffers of the origin's connection, and one of the request, kept for another try).
