@@ -1,7 +1,8 @@
 //! What origin and client are told of each other's messages: what both ways to an origin write into a request on its way
 //! there, and into its answer.
 
-use http::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY};
+use http::HeaderValue;
+use http::header::{COOKIE, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
@@ -19,6 +20,7 @@ impl Gate {
         };
         let (header, node) = (self.identity.header(), self.identity.node(&judged.caller));
         let forwarding = Forwarding { header, node: node.as_deref(), scheme: judged.caller.scheme() };
+        join_cookies(request)?;
         forward::strip_claims(request, &forwarding);
         forwarding.write(request)?;
         judged.verdict(self.identity.verdict()).write(request)
@@ -44,4 +46,15 @@ impl Gate {
             None => Ok(()),
         }
     }
+}
+
+/// Over HTTP/2 a client may send its cookies one by one; an origin wants them in one field (RFC 9113, section 8.2.3).
+fn join_cookies(request: &mut RequestHeader) -> Result<()> {
+    let crumbs = || request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+    if crumbs().nth(1).is_none() {
+        return Ok(());
+    }
+    let joined = HeaderValue::from_bytes(&crumbs().collect::<Vec<_>>().join(&b"; "[..]));
+    // What only a client of HTTP/1 can send, and nobody understands, stays as it is.
+    joined.map_or(Ok(()), |joined| request.insert_header(COOKIE, joined))
 }

@@ -151,6 +151,8 @@ fn the_origin_is_asked_alike_for_a_client_of_http2() {
     });
     let heads = heads.lock().unwrap();
     assert_eq!(heads.len(), 20, "{heads:#?}");
+    let cookies = heads.iter().filter(|head| lines(head).contains(&"cookie: a=b; c=d".to_owned())).count();
+    assert_eq!(cookies, 4, "crumbs of a cookie are one field again: {heads:#?}");
     for pair in heads.chunks(2) {
         assert_eq!(lines(&pair[0]), lines(&pair[1]));
         assert!(
