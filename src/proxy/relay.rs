@@ -2,7 +2,7 @@
 //!
 //! Pingora's proxy joins two tasks by channels, so that bodies can flow both ways at once. Here a head goes out and
 //! an answer comes back, in one line, through the same parsers, writers and pools of Pingora. Nothing more is read of an
-//! answer before the client has taken the last of it. What a request must be like is said in [`fits`], in full; any
+//! answer before the client has taken the last of it. What a request must be like is said in `fits`, in full; any
 //! other takes Pingora's way. Both tell origin and client the same.
 
 use bytes::Bytes;
