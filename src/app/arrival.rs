@@ -41,8 +41,8 @@ fn arrive(server: &Server, sockets: Sockets) -> Result<(Offered, Option<Predeces
             None => Ok((offered, None)),
         },
         (Some(path), Sockets::TakenOver) => {
-            let predecessor = Predecessor::find(path)?;
-            match &predecessor {
+            let mut predecessor = Predecessor::find(path)?;
+            match &mut predecessor {
                 Some(found) => offered.add(found.sockets()?),
                 None => tracing::info!("no gate runs that could be taken over; sockets are bound"),
             }

@@ -9,14 +9,14 @@ use zeroize::Zeroizing;
 
 use super::owner::Owner;
 use super::sockets::{Offered, Role};
-use super::upgrade::Heirloom;
+use super::upgrade::{Bequest, Heirloom};
 use crate::clock::Clock;
 use crate::config::{self, Address, Config};
 use crate::facts::client::{Keyring, TrustedProxies};
 use crate::proxy::Gate;
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{
-    Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, Turns, UnixDoor, Wasters,
+    Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, SocketFile, Turns, Wasters,
 };
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
@@ -59,13 +59,13 @@ impl Parts {
         let admin = config.admin.as_ref().map(|admin| offered.listen(Role::Operators, admin.address));
         let admin = admin.transpose().map_err(|error| vec![error.to_string()])?;
         let told = offered.close();
-        let listeners = entrances.iter().filter_map(|entrance| entrance.listener.tcp());
-        let listeners = listeners.map(|listener| (Role::Clients, listener));
-        let listeners = listeners.chain(admin.iter().map(|admin| (Role::Operators, admin)));
-        let heirloom = Heirloom::of(&config.server, listeners, owner);
+        let clients = entrances.iter().map(|entrance| Bequest::clients(&entrance.listener));
+        let sockets = clients.chain(admin.iter().map(Bequest::operators));
+        let heirloom = Heirloom::of(&config.server, sockets, owner);
         let heirloom = heirloom.map_err(|error| vec![error.to_string()])?;
         if let Some(owner) = owner {
-            give(origin, owner).and_then(|()| owner.become_this()).map_err(|error| vec![error])?;
+            let given = give(origin, owner).and_then(|()| give_doors(&entrances, owner));
+            given.and_then(|()| owner.become_this()).map_err(|error| vec![error])?;
             can_record(config, owner).map_err(|error| vec![error])?;
         }
         let (recorder, writer) = Recorder::new(record_settings(config));
@@ -79,6 +79,15 @@ fn give(origin: Option<&EchoOrigin>, owner: &Owner) -> Result<(), String> {
     let Some(socket) = origin.map(EchoOrigin::socket) else { return Ok(()) };
     let given = [Some(socket), socket.parent()].into_iter().flatten().try_for_each(|path| owner.give(path));
     given.map_err(|error| format!("the built-in origin cannot be given to user `{}`: {error}", owner.name()))
+}
+
+/// Makes the files of Unix sockets theirs, those that were bound just now.
+fn give_doors(entrances: &[Entrance], owner: &Owner) -> Result<(), String> {
+    let files = entrances.iter().filter_map(|entrance| entrance.listener.file());
+    files.filter(|file| file.is_in_charge()).map(SocketFile::path).try_for_each(|path| {
+        let (place, user) = (path.display(), owner.name());
+        owner.give(path).map_err(|error| format!("`{place}` cannot be given to user `{user}`: {error}"))
+    })
 }
 
 /// Whether the log of decisions can be written now that the process belongs to `owner`.
@@ -215,7 +224,7 @@ fn listeners(config: &Config, offered: &mut Offered) -> Result<Vec<Listening>, V
             listener.map(Listening::Tcp).map_err(|error| error.to_string())
         }
         Address::Unix { path, mode } => {
-            UnixDoor::bind(path, *mode).map(Listening::Unix).map_err(|error| error.to_string())
+            offered.listen_at(path, *mode).map(Listening::Unix).map_err(|error| error.to_string())
         }
     };
     let (bound, errors): (Vec<_>, Vec<_>) = config.listeners.iter().map(&mut bind).partition(Result::is_ok);

@@ -1,11 +1,17 @@
 //! Where listening sockets come from: others have opened them for this process (systemd, or the gate that ran before), or
-//! they are bound now. A socket is known by the address that it listens on; what nobody asks for is closed.
+//! they are bound now. A socket is known by the address that it listens on, or by its file; what nobody asks for is closed.
 
+use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
 
 use listenfd::ListenFd;
 
+use crate::proxy::door::{FileOwner, Identity, SocketFile, UnixDoor, UnixError};
 use crate::proxy::server::{ListenError, Listener};
 
 /// Where listening sockets come from, if they are not bound.
@@ -34,8 +40,13 @@ pub(super) enum Role {
 pub(super) struct Given {
     /// What it was used for, if that is known.
     pub(super) role: Option<Role>,
-    socket: TcpListener,
-    address: SocketAddr,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp { socket: TcpListener, address: SocketAddr },
+    Unix { socket: UnixListener, file: Arc<SocketFile> },
 }
 
 /// Sockets that others have opened for this process.
@@ -62,18 +73,63 @@ impl Role {
 }
 
 impl Given {
-    /// Any socket; the error is that it does not listen for TCP connections.
-    pub(super) fn new(role: Option<Role>, socket: TcpListener) -> io::Result<Self> {
+    /// Any TCP socket; the error is that it does not listen.
+    pub(super) fn tcp(role: Option<Role>, socket: TcpListener) -> io::Result<Self> {
         let address = socket.local_addr()?;
-        if !rustix::net::sockopt::socket_acceptconn(&socket)? {
-            return Err(io::Error::other("it does not listen; systemd sockets for a gate need `Accept=no`"));
+        listens(&socket)?;
+        Ok(Self { role, kind: Kind::Tcp { socket, address } })
+    }
+
+    /// Any Unix socket with its file; the error is that it does not listen.
+    pub(super) fn unix(role: Option<Role>, socket: UnixListener, file: SocketFile) -> io::Result<Self> {
+        listens(&socket)?;
+        Ok(Self { role, kind: Kind::Unix { socket, file: Arc::new(file) } })
+    }
+
+    /// A Unix socket whose file is for others to remove.
+    fn lent(socket: UnixListener) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let path = address.as_pathname().ok_or_else(|| io::Error::other("it has no path"))?;
+        let file = SocketFile::found(path.to_path_buf(), Identity::of(path)?, FileOwner::Lender);
+        Self::unix(None, socket, file)
+    }
+
+    /// Its file, if it is a Unix socket.
+    pub(super) fn file(&self) -> Option<&Arc<SocketFile>> {
+        match &self.kind {
+            Kind::Tcp { .. } => None,
+            Kind::Unix { file, .. } => Some(file),
         }
-        Ok(Self { role, socket, address })
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp { address, .. } => Some(*address),
+            Kind::Unix { .. } => None,
+        }
     }
 
     /// Whether it is what somebody asks for who wants any free port of an address.
-    fn is_some_port_of(&self, role: Role, address: SocketAddr) -> bool {
-        address.port() == 0 && self.role == Some(role) && self.address.ip() == address.ip()
+    fn is_some_port_of(&self, role: Role, wanted: SocketAddr) -> bool {
+        let same = self.address().is_some_and(|address| address.ip() == wanted.ip());
+        wanted.port() == 0 && self.role == Some(role) && same
+    }
+}
+
+impl Display for Given {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Tcp { address, .. } => address.fmt(f),
+            Kind::Unix { file, .. } => write!(f, "unix:{}", file.path().display()),
+        }
+    }
+}
+
+/// What does not listen cannot be accepted from.
+fn listens(socket: &impl AsFd) -> io::Result<()> {
+    match rustix::net::sockopt::socket_acceptconn(socket)? {
+        true => Ok(()),
+        false => Err(io::Error::other("it does not listen; systemd sockets for a gate need `Accept=no`")),
     }
 }
 
@@ -82,8 +138,7 @@ impl Offered {
     pub(super) fn by_systemd() -> Self {
         let (mut given, mut offered) = (ListenFd::from_env(), Self::default());
         for number in 0..given.len() {
-            let socket = given.take_tcp_listener(number);
-            match socket.and_then(|socket| socket.map(|socket| Given::new(None, socket)).transpose()) {
+            match taken(&mut given, number) {
                 Ok(socket) => offered.sockets.extend(socket),
                 Err(error) => offered.complaints.push(format!(
                     "socket {number} of those that this process was given cannot be used: {error}"
@@ -100,27 +155,51 @@ impl Offered {
 
     /// The socket for an address: one that is here, or a new one.
     pub(super) fn listen(&mut self, role: Role, address: SocketAddr) -> Result<Listener, ListenError> {
-        let same = self.sockets.iter().position(|given| given.address == address);
+        let same = self.sockets.iter().position(|given| given.address() == Some(address));
         let found =
             same.or_else(|| self.sockets.iter().position(|given| given.is_some_port_of(role, address)));
-        if let Some(found) = found {
-            let given = self.sockets.swap_remove(found);
-            return Listener::adopt(given.socket).map_err(|error| ListenError::Other(address, error));
+        if let Some(Kind::Tcp { socket, .. }) = found.map(|found| self.sockets.swap_remove(found).kind) {
+            return Listener::adopt(socket).map_err(|error| ListenError::Other(address, error));
         }
         let bound = Listener::bind(address);
-        let rival = self.sockets.iter().find(|given| given.address.port() == address.port());
+        let mut others = self.sockets.iter().filter_map(Given::address);
+        let rival = others.find(|given| given.port() == address.port());
         match (bound, rival) {
-            (Err(ListenError::InUse(_)), Some(rival)) => Err(ListenError::Given(address, rival.address)),
+            (Err(ListenError::InUse(_)), Some(rival)) => Err(ListenError::Given(address, rival)),
             (bound, _) => bound,
         }
+    }
+
+    /// The Unix socket for a path: one whose file is there, or a new one.
+    pub(super) fn listen_at(&mut self, path: &Path, mode: u32) -> Result<UnixDoor, UnixError> {
+        let there = Identity::of(path).ok();
+        let is_it = |given: &Given| given.file().map(|file| file.identity()) == there;
+        let found = there.and_then(|_| self.sockets.iter().position(is_it));
+        if let Some(Kind::Unix { socket, file }) = found.map(|found| self.sockets.swap_remove(found).kind) {
+            let failed = |error| UnixError::Other(path.to_path_buf(), error);
+            return UnixDoor::adopt(socket, file, mode).map_err(failed);
+        }
+        UnixDoor::bind(path, mode)
     }
 
     /// Closes what nobody has asked for; what to tell about it, and about what could not be used.
     pub(super) fn close(self) -> Vec<String> {
         let unwanted = self.sockets.iter().map(|given| {
-            format!("a socket that listened on `{}` is closed: no listener has that address", given.address)
+            format!("a socket that listened on `{given}` is closed: no listener has that address")
         });
         self.complaints.into_iter().chain(unwanted).collect()
+    }
+}
+
+/// One socket of systemd's, of either kind; `None` if there is none of that number.
+fn taken(given: &mut ListenFd, number: usize) -> io::Result<Option<Given>> {
+    let no_tcp = match given.take_tcp_listener(number) {
+        Ok(socket) => return socket.map(|socket| Given::tcp(None, socket)).transpose(),
+        Err(error) => error,
+    };
+    match given.take_unix_listener(number) {
+        Ok(socket) => socket.map(Given::lent).transpose(),
+        Err(_) => Err(no_tcp),
     }
 }
 
@@ -138,7 +217,7 @@ mod tests {
     fn a_given_socket_is_used_for_its_address_and_others_are_bound() {
         let ((socket, address), (other, unwanted)) = (opened(), opened());
         let mut offered = Offered::default();
-        offered.add(vec![Given::new(None, socket).unwrap(), Given::new(None, other).unwrap()]);
+        offered.add(vec![Given::tcp(None, socket).unwrap(), Given::tcp(None, other).unwrap()]);
         assert_eq!(offered.listen(Role::Operators, address).unwrap().address(), address);
         let bound = offered.listen(Role::Clients, "127.0.0.1:0".parse().unwrap()).unwrap();
         assert!(![address, unwanted, "127.0.0.1:0".parse().unwrap()].contains(&bound.address()));
@@ -153,8 +232,8 @@ mod tests {
         let ((clients, address), (operators, _)) = (opened(), opened());
         let mut offered = Offered::default();
         offered.add(vec![
-            Given::new(Some(Role::Operators), operators).unwrap(),
-            Given::new(Some(Role::Clients), clients).unwrap(),
+            Given::tcp(Some(Role::Operators), operators).unwrap(),
+            Given::tcp(Some(Role::Clients), clients).unwrap(),
         ]);
         let free = "127.0.0.1:0".parse().unwrap();
         assert_eq!(offered.listen(Role::Clients, free).unwrap().address(), address);
@@ -165,7 +244,7 @@ mod tests {
         let socket = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         let mut offered = Offered::default();
-        offered.add(vec![Given::new(None, socket).unwrap()]);
+        offered.add(vec![Given::tcp(None, socket).unwrap()]);
         let error = offered.listen(Role::Clients, SocketAddr::from(([127, 0, 0, 1], port))).unwrap_err();
         assert!(
             error.to_string().starts_with(&format!(
@@ -173,5 +252,37 @@ mod tests {
             )),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_unix_socket_is_known_by_its_file_whatever_it_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("bound.sock"), folder.path().join("gate.sock"));
+        let socket = UnixListener::bind(&path).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        let file = SocketFile::found(moved.clone(), Identity::of(&moved).unwrap(), FileOwner::Gate);
+        let file = Given::unix(Some(Role::Clients), socket, file).unwrap();
+        let held = Arc::clone(file.file().unwrap());
+        let mut offered = Offered::default();
+        offered.add(vec![file]);
+        let other = offered.listen_at(&folder.path().join("other.sock"), 0o600).unwrap();
+        assert!(!Arc::ptr_eq(other.file(), &held));
+        assert!(Arc::ptr_eq(offered.listen_at(&moved, 0o600).unwrap().file(), &held));
+        assert!(offered.close().is_empty());
+    }
+
+    #[test]
+    fn a_unix_socket_whose_file_is_gone_is_bound_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gate.sock");
+        let given = Given::lent(UnixListener::bind(&path).unwrap()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut offered = Offered::default();
+        offered.add(vec![given]);
+        let door = offered.listen_at(&path, 0o600).unwrap();
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+        assert_eq!(offered.close().len(), 1, "the other one is closed");
+        drop(door);
+        assert!(!path.exists());
     }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use nix::unistd::{Group, Pid, Uid, User};
 
 use crate::net::{Client, Request};
@@ -82,8 +83,9 @@ fn a_gate_that_root_starts_serves_as_somebody_else() {
     if !is_root("a_gate_that_root_starts_serves_as_somebody_else") {
         return;
     }
-    let files = setup().write();
-    let (port, (user, _)) = (privileged(), nobody());
+    let files = setup().listener("[[listener]]\naddress = \"unix:@/gate.sock\"").write();
+    let path = files.path("gate.sock");
+    let (port, (user, group)) = (privileged(), nobody());
     let config = fs::read_to_string(files.config()).unwrap();
     files.write("riskgate.toml", config.replacen("127.0.0.1:0", &port.to_string(), 1));
     give(files.folder(), &user);
@@ -92,11 +94,17 @@ fn a_gate_that_root_starts_serves_as_somebody_else() {
     assert_is_nobody(&old);
     assert_eq!(fs::metadata(files.path("decisions.jsonl")).unwrap().uid(), user.uid.as_raw());
 
-    let new = Process::run(&files, &mut command(files.folder(), &files.config(), &["run", "--upgrade"]));
+    let mut new = Process::run(&files, &mut command(files.folder(), &files.config(), &["run", "--upgrade"]));
     assert_eq!(old.wait(), Some(0));
     assert!(answers(port));
     assert_is_nobody(&new);
     assert_eq!(files.records(2).len(), 2);
+
+    let socket = fs::metadata(&path).unwrap();
+    assert_eq!((socket.uid(), socket.gid()), (user.uid.as_raw(), group.gid.as_raw()), "for their group, too");
+    assert_eq!(Client::at(&path).unwrap().send(&Request::get("/")).unwrap().status, 200);
+    new.signal(Signal::SIGTERM);
+    assert_eq!((new.wait(), path.exists()), (Some(0), false));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
 use std::{fs, str};
 
@@ -13,12 +13,12 @@ use crate::process::{Process, command};
 use crate::support::{Files, Setup};
 
 /// A gate that finds one socket open, as its fourth descriptor.
-fn activated(files: &Files, socket: TcpListener) -> Command {
+fn activated(files: &Files, socket: impl Into<OwnedFd>) -> Command {
     // The shell becomes the gate, so the number of the process is the same.
     let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" run";
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_riskgate")]).current_dir(files.folder());
-    command.env("RISKGATE_CONFIG", files.config()).env_remove("RUST_LOG").stdin(OwnedFd::from(socket));
+    command.env("RISKGATE_CONFIG", files.config()).env_remove("RUST_LOG").stdin(socket.into());
     command
 }
 
@@ -48,6 +48,31 @@ fn a_socket_that_systemd_has_opened_is_used_for_its_address() {
     let mut between = Client::connect(address).unwrap();
     between.write(&Request::get("/").to_bytes()).unwrap();
     let _next = Process::run(&files, &mut activated(&files, socket));
+    assert_eq!(between.response_to("GET").unwrap().status, 200);
+}
+
+#[test]
+fn a_unix_socket_that_systemd_has_opened_stays_with_systemd() {
+    let setup = Setup::new().section("server", "threads = 1\nupgrade_socket = \"@/run/upgrade.sock\"");
+    let files = setup.listener("[[listener]]\naddress = \"unix:@/gate.sock\"\nmode = \"0600\"").write();
+    let path = files.path("gate.sock");
+    let socket = UnixListener::bind(&path).unwrap();
+    let of_systemd = fs::metadata(&path).unwrap();
+    let mut early = Client::at(&path).unwrap();
+    early.write(&Request::get("/").to_bytes()).unwrap();
+    let mut gate = Process::run(&files, &mut activated(&files, socket.try_clone().unwrap()));
+    assert_eq!(early.response_to("GET").unwrap().status, 200);
+    assert_eq!(fs::metadata(&path).unwrap().permissions(), of_systemd.permissions(), "`SocketMode` says it");
+
+    // Nor does the file go with a gate that has it from another one.
+    let mut next = Process::run(&files, &mut command(files.folder(), &files.config(), &["run", "--upgrade"]));
+    assert_eq!(gate.wait(), Some(0));
+    assert_eq!(Client::at(&path).unwrap().send(&Request::get("/")).unwrap().status, 200);
+    next.signal(Signal::SIGTERM);
+    assert_eq!(next.wait(), Some(0));
+    let mut between = Client::at(&path).unwrap();
+    between.write(&Request::get("/").to_bytes()).unwrap();
+    let _last = Process::run(&files, &mut activated(&files, socket));
     assert_eq!(between.response_to("GET").unwrap().status, 200);
 }
 

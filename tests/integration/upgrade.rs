@@ -1,8 +1,11 @@
 //! Another binary takes over while clients keep asking: no request fails, no connection is refused, and every decision is
 //! written down. All gates are processes of their own.
 
+mod unix;
+
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -35,7 +38,7 @@ fn number(files: &Files, number: u64) {
 }
 
 /// The number of the gate that answers at an address.
-fn who(client: &mut Client) -> String {
+fn who(client: &mut Client<impl Read + Write>) -> String {
     let answer = client.send(&Request::get("/who")).unwrap();
     answer
         .text()
@@ -48,11 +51,15 @@ fn who(client: &mut Client) -> String {
 }
 
 /// Asks again and again until told to stop; how often. Fails the test if one request does.
-fn hammer(gate: std::net::SocketAddr, keep: bool, stop: &AtomicBool, asked: &AtomicU64) {
-    let mut client = None::<Client>;
+fn hammer<S: Read + Write>(
+    connect: impl Fn() -> io::Result<Client<S>>,
+    keep: bool,
+    stop: &AtomicBool,
+    asked: &AtomicU64,
+) {
+    let mut client = None::<Client<S>>;
     while !stop.load(Ordering::SeqCst) {
-        let mut connected =
-            client.take().unwrap_or_else(|| Client::connect(gate).expect("nobody is refused"));
+        let mut connected = client.take().unwrap_or_else(|| connect().expect("nobody is refused"));
         let answer = connected.send(&Request::get("/")).expect("no request fails");
         assert_eq!(answer.status, 200);
         asked.fetch_add(1, Ordering::SeqCst);
@@ -71,7 +78,7 @@ fn no_request_fails_while_one_gate_after_the_other_takes_over() {
     thread::scope(|scope| {
         for client in 0..2 * CLIENTS {
             let (stop, asked) = (&stop, &asked);
-            scope.spawn(move || hammer(clients, client % 2 == 0, stop, asked));
+            scope.spawn(move || hammer(|| Client::connect(clients), client % 2 == 0, stop, asked));
         }
         for generation in 1..GENERATIONS {
             let before = asked.load(Ordering::SeqCst);

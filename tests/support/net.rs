@@ -5,8 +5,10 @@
 
 pub(crate) mod origin;
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long one read or write may take.
@@ -21,8 +23,8 @@ pub(crate) fn free_addr() -> SocketAddr {
 
 /// One connection to a server, kept alive until either side closes it.
 #[derive(Debug)]
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    stream: BufReader<S>,
 }
 
 /// What is sent, byte for byte: nothing is added that was not said, but for the length of a body.
@@ -71,7 +73,19 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream: BufReader::new(stream) })
     }
+}
 
+impl Client<UnixStream> {
+    /// Connects to a Unix socket, or says why not.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     /// Sends a request and reads its response.
     pub(crate) fn send(&mut self, request: &Request) -> io::Result<Response> {
         self.write(&request.to_bytes())?;
@@ -208,7 +222,7 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<(String, Headers)> {
+fn read_head(stream: &mut impl BufRead) -> io::Result<(String, Headers)> {
     let start = read_line(stream)?;
     let mut headers = Headers::default();
     loop {
@@ -222,7 +236,7 @@ fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<(String, Headers)>
 }
 
 /// Reads a body as its headers frame it; without a frame a response ends with its connection.
-fn read_body(stream: &mut BufReader<TcpStream>, headers: &Headers, to_end: bool) -> io::Result<Vec<u8>> {
+fn read_body(stream: &mut impl BufRead, headers: &Headers, to_end: bool) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     if headers.says("transfer-encoding", "chunked") {
         loop {
@@ -251,7 +265,7 @@ fn read_body(stream: &mut BufReader<TcpStream>, headers: &Headers, to_end: bool)
     Ok(body)
 }
 
-fn read_line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     stream.by_ref().take(MAX_HEAD).read_until(b'\n', &mut line)?;
     match line.strip_suffix(b"\r\n") {

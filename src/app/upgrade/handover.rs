@@ -1,8 +1,6 @@
 //! The gate that runs, waiting for one that takes over from it.
 
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,15 +10,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use super::bequest::Bequest;
 use super::place::Place;
 use super::{ALL, FAREWELL, HELLO, OK, PATIENCE, SERVING, START, UpgradeError, wire};
 use crate::app::keeper::Keeper;
 use crate::app::owner::Owner;
-use crate::app::sockets::Role;
 use crate::app::systemd::Systemd;
 use crate::config::Server;
 use crate::proxy::drain::{Drain, Stage};
-use crate::proxy::server::Listener;
 
 /// Whoever comes again and again is not met more often than this.
 const BREATH: Duration = Duration::from_millis(100);
@@ -28,28 +25,26 @@ const BREATH: Duration = Duration::from_millis(100);
 /// What a gate that takes over is to get, and where.
 pub(in crate::app) struct Heirloom {
     pub(in crate::app) place: Arc<Place>,
-    /// Closed when they are no longer to be handed over: as long as they are open, clients can connect.
-    pub(super) sockets: Vec<(Role, TcpListener)>,
+    pub(super) sockets: Vec<Bequest>,
 }
 
 /// Waits for a gate that takes over, and hands it the sockets.
 pub(in crate::app) struct Handover {
     place: Arc<Place>,
-    sockets: Mutex<Arc<[(Role, TcpListener)]>>,
+    sockets: Mutex<Arc<[Bequest]>>,
     keeper: Option<Arc<Keeper>>,
     drain: Drain,
 }
 
 impl Heirloom {
-    /// These listeners; `None` if nobody is to take over.
-    pub(in crate::app) fn of<'a>(
+    /// These sockets; `None` if nobody is to take over.
+    pub(in crate::app) fn of(
         server: &Server,
-        listeners: impl Iterator<Item = (Role, &'a Listener)>,
+        sockets: impl Iterator<Item = io::Result<Bequest>>,
         owner: Option<&Owner>,
     ) -> Result<Option<Self>, UpgradeError> {
         let Some(path) = &server.upgrade_socket else { return Ok(None) };
         let place = Arc::new(Place::prepare(path, owner)?);
-        let sockets = listeners.map(|(role, listener)| listener.duplicate().map(|socket| (role, socket)));
         let sockets = sockets.collect::<io::Result<_>>().map_err(UpgradeError::place(path))?;
         Ok(Some(Self { place, sockets }))
     }
@@ -108,6 +103,8 @@ impl Handover {
             if let Some(keeper) = keeper {
                 keeper.retire();
             }
+            // Before listeners close, which would take the files of their sockets with them.
+            sockets.iter().for_each(Bequest::is_theirs);
             drain.hand_over();
             // The other one serves in any case, and warns when nobody bids it farewell.
             let _ = wire::send(&stream, FAREWELL, None);
@@ -118,7 +115,7 @@ impl Handover {
 }
 
 /// Hands over, as the module above describes it, until the other one serves. An error means that nothing has changed.
-fn offer(stream: &StdStream, sockets: &[(Role, TcpListener)], keeper: Option<&Keeper>) -> io::Result<()> {
+fn offer(stream: &StdStream, sockets: &[Bequest], keeper: Option<&Keeper>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -126,8 +123,8 @@ fn offer(stream: &StdStream, sockets: &[(Role, TcpListener)], keeper: Option<&Ke
     if let Some(keeper) = keeper {
         keeper.save();
     }
-    for (role, socket) in sockets {
-        wire::send(stream, role.as_str(), Some(socket.as_fd()))?;
+    for bequest in sockets {
+        wire::send(stream, bequest.said(), Some(bequest.socket()))?;
         wire::expect(stream, OK)?;
     }
     wire::send(stream, ALL, None)?;

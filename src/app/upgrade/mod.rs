@@ -14,8 +14,9 @@
 //! ```
 //!
 //! They meet at a Unix socket that only their user can reach. Whatever breaks before `serving` changes nothing for the gate
-//! that runs.
+//! that runs. The files of Unix sockets are the old gate's until then, and the new one's afterwards.
 
+mod bequest;
 mod handover;
 mod place;
 mod predecessor;
@@ -25,6 +26,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(super) use bequest::Bequest;
 pub(super) use handover::{Handover, Heirloom};
 pub(super) use place::Place;
 pub(super) use predecessor::Predecessor;

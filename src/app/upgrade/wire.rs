@@ -12,8 +12,8 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-/// No line is longer.
-const LONGEST: usize = 64;
+/// No line is longer: some words and a path.
+const LONGEST: usize = 4096 + 128;
 
 /// Sends a line, and a socket with it.
 pub(super) fn send(stream: &UnixStream, line: &str, socket: Option<BorrowedFd<'_>>) -> io::Result<()> {
@@ -54,7 +54,7 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<(String, Option<OwnedFd
         }
     }
     let text = String::from_utf8(line).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok((text.trim_end().to_owned(), socket))
+    Ok((text.trim_end_matches('\n').to_owned(), socket))
 }
 
 /// Receives this line and no other.

@@ -2,19 +2,22 @@
 //!
 //! A Unix socket is bound under another name, given its mode, and renamed to its own, so that nobody finds one that is
 //! half made. One that was left behind is replaced only if nobody listens to it; ours is removed at the end, unless
-//! somebody else's has taken its place meanwhile.
+//! somebody else's has taken its place meanwhile, or another gate has taken it over.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
+use tracing::warn;
 
 use super::super::server::Listener;
+use super::socket_file::{Identity, SocketFile};
 use super::transport::Socket;
 use crate::facts::client::PeerAddr;
 
@@ -31,15 +34,8 @@ pub enum Listening {
 #[derive(Debug)]
 pub struct UnixDoor {
     socket: StdUnixListener,
-    file: SocketFile,
-}
-
-/// The file of a socket of ours. It is removed with this value.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
+    file: Arc<SocketFile>,
+    mode: u32,
 }
 
 /// Why a Unix socket cannot be listened on.
@@ -62,7 +58,7 @@ pub(super) enum Acceptor {
     /// The file is there as long as somebody accepts.
     Unix {
         listener: UnixListener,
-        _file: SocketFile,
+        _file: Arc<SocketFile>,
     },
 }
 
@@ -75,11 +71,11 @@ impl Listening {
         }
     }
 
-    /// The TCP listener; `None` for a Unix socket.
-    pub fn tcp(&self) -> Option<&Listener> {
+    /// The file of a Unix socket.
+    pub fn file(&self) -> Option<&SocketFile> {
         match self {
-            Self::Tcp(listener) => Some(listener),
-            Self::Unix(_) => None,
+            Self::Tcp(_) => None,
+            Self::Unix(door) => Some(&door.file),
         }
     }
 
@@ -87,7 +83,11 @@ impl Listening {
     pub(super) fn open(self) -> io::Result<Acceptor> {
         Ok(match self {
             Self::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener.into_socket())?),
-            Self::Unix(UnixDoor { socket, file }) => {
+            Self::Unix(UnixDoor { socket, file, mode }) => {
+                // Not before now: as long as it can still come to nothing, nothing changes for the gate that runs.
+                if let Err(error) = file.set_mode(mode) {
+                    warn!("the mode of `{}` stays as it was: {error}", file.path().display());
+                }
                 Acceptor::Unix { listener: UnixListener::from_std(socket)?, _file: file }
             }
         })
@@ -98,7 +98,7 @@ impl Display for Listening {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(listener) => listener.address().fmt(f),
-            Self::Unix(door) => write!(f, "unix:{}", door.file.path.display()),
+            Self::Unix(door) => write!(f, "unix:{}", door.file.path().display()),
         }
     }
 }
@@ -126,16 +126,32 @@ impl UnixDoor {
         let begun = || {
             socket.set_nonblocking(true)?;
             fs::set_permissions(&new, Permissions::from_mode(mode))?;
-            let metadata = fs::symlink_metadata(&new)?;
+            let identity = Identity::of(&new)?;
             fs::rename(&new, path)?;
-            Ok((metadata.dev(), metadata.ino()))
+            Ok(identity)
         };
         let identity = begun().map_err(|error| {
             // Nobody else knows of it.
             let _ = fs::remove_file(&new);
             failed(error)
         })?;
-        Ok(Self { socket, file: SocketFile { path: path.to_path_buf(), identity } })
+        Ok(Self { socket, file: Arc::new(SocketFile::made(path.to_path_buf(), identity)), mode })
+    }
+
+    /// Uses a socket that listens already. Its file gets this mode when somebody accepts.
+    pub fn adopt(socket: StdUnixListener, file: Arc<SocketFile>, mode: u32) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, file, mode })
+    }
+
+    /// Another handle of the same socket, which listens until both are closed.
+    pub fn duplicate(&self) -> io::Result<StdUnixListener> {
+        self.socket.try_clone()
+    }
+
+    /// Its place in the file system.
+    pub fn file(&self) -> &Arc<SocketFile> {
+        &self.file
     }
 }
 
@@ -154,17 +170,6 @@ fn make_room(path: &Path) -> Result<(), UnixError> {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
         Ok(_) => Err(UnixError::InUse(path.to_path_buf())),
         Err(error) => Err(failed(error)),
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
-        if ours {
-            // It may be gone meanwhile, which is what is wanted.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 
