@@ -18,7 +18,9 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
 }
 
-async fn client(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> SendRequest<Bytes> {
+pub(crate) async fn client(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> SendRequest<Bytes> {
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(async move { drop(connection.await) });
     client.ready().await.unwrap()
@@ -32,7 +34,7 @@ pub(crate) async fn clear(address: SocketAddr) -> SendRequest<Bytes> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct EndedByHead(bool);
 
-async fn send(
+pub(crate) async fn send(
     client: &mut SendRequest<Bytes>,
     request: http::request::Builder,
     body: &[&'static [u8]],
@@ -53,7 +55,7 @@ async fn send(
     Ok(Response::from_parts(parts, String::from_utf8_lossy(&text).into_owned()))
 }
 
-fn get(path: &str) -> http::request::Builder {
+pub(crate) fn get(path: &str) -> http::request::Builder {
     Request::get(format!("https://api.example{path}"))
 }
 

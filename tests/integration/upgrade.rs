@@ -1,6 +1,7 @@
 //! Another binary takes over while clients keep asking: no request fails, no connection is refused, and every decision is
 //! written down. All gates are processes of their own.
 
+mod http2;
 mod unix;
 
 use std::collections::BTreeSet;
