@@ -8,6 +8,8 @@ use rcgen::{
     KeyPair, PublicKeyData,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -70,6 +72,14 @@ impl Authority {
         };
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
+    }
+
+    /// How a server verifies clients that have to show a certificate by this authority.
+    pub(crate) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap()
     }
 
     /// A certificate for these hosts and somebody else's key, as PEM.

@@ -7,20 +7,22 @@ use bytes::Bytes;
 use http::HeaderMap;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
 /// An authority, and a server's certificate by it.
-struct Pki {
-    ca: String,
+pub(super) struct Pki {
+    pub(super) ca: String,
     chain: Vec<rustls::pki_types::CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
 impl Pki {
-    fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> Self {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
@@ -32,10 +34,19 @@ impl Pki {
     }
 
     fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
+        self.acceptor_for(protocols, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same for clients whose certificates are verified in this way.
+    pub(super) fn acceptor_for(
+        &self,
+        protocols: &[&[u8]],
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.unwrap().with_no_client_auth();
+        let config = config.unwrap().with_client_cert_verifier(clients);
         let mut config = config.with_single_cert(self.chain.clone(), self.key.clone_key()).unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
@@ -44,7 +55,7 @@ impl Pki {
 
 /// An origin on a thread of its own, for as long as the test process lives: HTTP/2 that says the path and the method it
 /// got and ends with trailers, over TLS if there is an acceptor, or else HTTP/1.1 if that was agreed on.
-fn modern(acceptor: Option<TlsAcceptor>) -> SocketAddr {
+pub(super) fn modern(acceptor: Option<TlsAcceptor>) -> SocketAddr {
     let (told, addr) = mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
