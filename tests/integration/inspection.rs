@@ -1,6 +1,8 @@
 //! Bodies that are read as JSON before the request is judged: what scripts see of them, what is refused, and that the
 //! origin gets every byte, by whatever framing.
 
+mod http2;
+
 use crate::net::origin::{Answer, Origin};
 use crate::net::{Body, Request, Response};
 use crate::support::{Running, Setup, json};
