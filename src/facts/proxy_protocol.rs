@@ -4,6 +4,8 @@
 //! takes a byte of what follows. The syntax is the crate `ppp`'s; here are the bounds, and whom a header names. Whether
 //! the proxy is believed is not decided here. No error repeats what was sent.
 
+mod extensions;
+
 use std::net::SocketAddr;
 
 use ppp::{v1, v2};
@@ -40,9 +42,12 @@ pub enum HeaderError {
     /// It begins like one.
     #[error("the PROXY protocol header cannot be read")]
     Malformed,
+    /// Something has changed on its way.
+    #[error("the checksum of the PROXY protocol header is wrong")]
+    Checksum,
 }
 
-/// The most bytes of a header of version 2 behind its fixed part: addresses, and extensions that nobody here reads.
+/// The most bytes of a header of version 2 behind its fixed part: addresses and extensions.
 pub const MAX_V2: usize = 4096;
 /// The most bytes of a header of version 1, which the protocol sets.
 pub const MAX_V1: usize = 107;
@@ -55,6 +60,8 @@ const SHORTEST: usize = 15;
 const V2_FIXED: usize = 16;
 /// The byte of version and command, for a connection of the proxy's own.
 const V2_LOCAL: u8 = 0x20;
+/// The byte of family and protocol, for a proxy that says neither.
+const V2_UNSPECIFIED: u8 = 0x00;
 
 /// Reads `header`: all bytes so far, of which the last call asked for.
 pub fn read(header: &[u8]) -> Result<Progress, HeaderError> {
@@ -111,10 +118,14 @@ fn read_v2(header: &[u8]) -> Result<Progress, HeaderError> {
         return Ok(Progress::Done(Told::Itself));
     }
     // Nothing, or a stream; datagrams do not become connections.
-    if !matches!(transport, 0x00 | 0x11 | 0x21 | 0x31) {
+    if !matches!(*transport, V2_UNSPECIFIED | 0x11 | 0x21 | 0x31) {
         return Err(HeaderError::Malformed);
     }
     let parsed = v2::Header::try_from(header).map_err(|_| HeaderError::Malformed)?;
+    // Behind a family that nobody knows anything may follow.
+    if *transport != V2_UNSPECIFIED {
+        extensions::verify(header, V2_FIXED + parsed.addresses.len())?;
+    }
     let source = match parsed.addresses {
         v2::Addresses::IPv4(pair) => Some((pair.source_address, pair.source_port).into()),
         v2::Addresses::IPv6(pair) => Some((pair.source_address, pair.source_port).into()),

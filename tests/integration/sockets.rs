@@ -76,13 +76,15 @@ fn a_proxy_says_whose_a_connection_is() {
 fn whoever_is_not_introduced_is_not_served() {
     let gate = setup().listener(INTRODUCED).start();
     let long = v2(0x21, 0x11, &[0; 5000]);
-    let headers: [&[u8]; 6] = [
+    let sum = v2(0x21, 0x11, &[ipv4().as_slice(), &[3, 0, 4, 1, 2, 3, 4]].concat());
+    let headers: [&[u8]; 7] = [
         b"",
         b"PROXY TCP4 203.0.113.77 nobody 1 2\r\n",
         b"PROXY TCP4 203.0.113.77 10.0.0.1 1 2\n",
         b"\r\n\r\n\0\r\nQUIT\n\x21\x13\0\0",
         b"proxy tcp4 203.0.113.77 10.0.0.1 1 2\r\n",
         &long,
+        &sum,
     ];
     for header in headers {
         let mut client = introduced(&gate, header);
@@ -93,7 +95,7 @@ fn whoever_is_not_introduced_is_not_served() {
     let twice = [v1("203.0.113.77"), v1("203.0.113.78")].concat();
     assert_eq!(introduced(&gate, &twice).send(&Request::get("/")).unwrap().status, 400);
     let metrics = gate.metrics();
-    let refused = "riskgate_connections_refused_total{bound=\"proxy_protocol\"} 6";
+    let refused = "riskgate_connections_refused_total{bound=\"proxy_protocol\"} 7";
     assert!(metrics.contains(refused), "{metrics}");
 }
 

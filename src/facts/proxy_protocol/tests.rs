@@ -64,8 +64,8 @@ fn version_1_is_read() {
 
 #[test]
 fn version_2_is_read() {
-    let extended = [IPV4.as_slice(), &[0x04, 0, 3, 1, 2, 3], &[0x20, 0xff, 0xff, 1]].concat();
-    let large = [IPV4.as_slice(), &[0; MAX_V2 - 12]].concat();
+    let extended = [IPV4.as_slice(), &[0x04, 0, 3, 1, 2, 3], &[0x20, 0, 0]].concat();
+    let large = [IPV4.as_slice(), &[0x04, 0x0f, 0xf1], &[0; MAX_V2 - 15]].concat();
     for (header, said) in [
         (v2(0x21, 0x11, &IPV4), "203.0.113.77/32"),
         (v2(0x21, 0x21, &ipv6()), "2001:db8::77/128"),
@@ -155,9 +155,50 @@ fn malformed_headers_of_version_2_are_refused() {
         v2(0x21, 0x32, &[0; 216]),
         v2(0x21, 0x41, &[0; 216]),
         v2(0x21, 0x13, &IPV4),
+        // Extensions that do not fill the header.
+        v2(0x21, 0x11, &[IPV4.as_slice(), &[0x04]].concat()),
+        v2(0x21, 0x11, &[IPV4.as_slice(), &[0x04, 0, 0, 0x04, 0]].concat()),
+        v2(0x21, 0x11, &[IPV4.as_slice(), &[0x04, 0, 2, 1]].concat()),
     ] {
         assert_eq!(follow(&header).0, "Malformed", "{header:?}");
     }
+}
+
+/// What HAProxy 2.6 sent with `send-proxy-v2 proxy-v2-options crc32c,unique-id` for 127.0.0.1:52444 to 127.0.0.1:60619.
+const OF_HAPROXY: [u8; 38] = [
+    0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11, 0x00, 0x16, 0x7f,
+    0x00, 0x00, 0x01, 0x7f, 0x00, 0x00, 0x01, 0xcc, 0xdc, 0xec, 0xcb, 0x03, 0x00, 0x04, 0xcb, 0x50, 0x36,
+    0x3f, 0x05, 0x00, 0x00,
+];
+
+#[test]
+fn a_checksum_covers_every_byte_of_a_header() {
+    assert_eq!(follow(&OF_HAPROXY), ("127.0.0.1/32".to_owned(), OF_HAPROXY.len()));
+    // Any address, the type of an extension, and the checksum itself.
+    for changed in (16..28).chain(31..36) {
+        for bit in 0..8 {
+            let mut header = OF_HAPROXY;
+            header[changed] ^= 1 << bit;
+            assert_eq!(follow(&header).0, "Checksum", "byte {changed}, bit {bit}");
+        }
+    }
+    // One of another length, and two of them: each may have been made for the other as zeros.
+    let short = [IPV4.as_slice(), &[0x03, 0, 3, 1, 2, 3]].concat();
+    let long = [IPV4.as_slice(), &[0x03, 0, 5, 1, 2, 3, 4, 5]].concat();
+    let twice = [IPV4.as_slice(), &[0x03, 0, 4, 0, 0, 0, 0], &[0x03, 0, 4, 0, 0, 0, 0]].concat();
+    for content in [short, long, twice] {
+        assert_eq!(follow(&v2(0x21, 0x11, &content)).0, "Malformed", "{content:?}");
+    }
+}
+
+#[test]
+fn a_proxys_own_connection_and_an_unknown_family_have_nothing_to_verify() {
+    let mut header = OF_HAPROXY;
+    header[31] ^= 1;
+    header[12] = V2_LOCAL;
+    assert_eq!(follow(&header).0, "itself", "whatever else it says is to be passed over");
+    (header[12], header[13]) = (0x21, V2_UNSPECIFIED);
+    assert_eq!(follow(&header).0, "unknown");
 }
 
 #[test]
