@@ -196,6 +196,33 @@ fn a_failure_is_counted_and_other_settings_are_tried_at_once() {
 }
 
 #[test]
+fn a_failure_is_remembered_over_a_restart() {
+    let directory = Directory::open();
+    let gate = by_handshake(&directory, "certificates = [\"api\"]").start();
+    directory.validate_at(free_addr());
+    let failed = "riskgate_acme_failures_total{name=\"api\"} 1";
+    eventually("a failure", || gate.metrics().contains(failed).then_some(()));
+    let files = gate.stop();
+    assert!(stored(&files).contains(&"failed-orders.json".to_owned()), "{:?}", stored(&files));
+    assert_eq!(mode(&files.path("acme/failed-orders.json")), 0o600);
+
+    let config = fs::read_to_string(files.config()).unwrap();
+    let gate = Running::start(files).unwrap_or_else(|problems| panic!("{problems:?}"));
+    directory.validate_at(gate.addr);
+    let ready = || (gate.ask(&Request::get("/readyz")).status == 200).then_some(());
+    eventually("the gate to be ready", ready);
+    let reload = || gate.ask(&Request::new("POST", "/api/reload")).text().to_owned();
+    assert!(reload().contains("unchanged"));
+    gate.files()
+        .write("riskgate.toml", config.replace("contact = []", "contact = [\"mailto:me@example.com\"]"));
+    assert!(reload().contains("published"));
+    is_let_in(&directory, gate.addr, "api.example");
+    assert_eq!(directory.counts(), [1, 2, 1, 1], "one before, and one by other settings");
+    let settled = || (!stored(gate.files()).contains(&"failed-orders.json".to_owned())).then_some(());
+    eventually("nothing that failed", settled);
+}
+
+#[test]
 fn what_has_ended_or_cannot_be_read_is_replaced_and_the_gate_starts_all_the_same() {
     let directory = Directory::open();
     let expired = directory.authority().expired(HOSTS);

@@ -5,12 +5,12 @@
 //! meet only [`Challenges`], and only while an order waits for one.
 
 mod challenges;
+mod failing;
 mod order;
 mod placeholder;
 mod schedule;
 mod store;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +29,9 @@ pub use store::{Store, Stored};
 
 pub(super) use challenges::ACME_TLS;
 
+use failing::Failing;
 use order::OrderError;
-use schedule::{Backoff, due};
+use schedule::due;
 
 /// How hosts are proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,20 +109,19 @@ impl Challenge {
 impl Issuer {
     /// Orders what is due, for ever. Files are read and written right here: it needs a runtime of its own.
     pub async fn run(mut self) {
-        let mut failing: HashMap<Wanted, Backoff> = HashMap::new();
-        let mut before: Option<Arc<Orders>> = None;
+        let mut failing = None::<Failing>;
         loop {
             let orders = Arc::clone(&self.orders.borrow_and_update());
+            let settings = &orders.settings;
             // What failed by other settings may be tried at once by new ones.
-            if before.replace(Arc::clone(&orders)).is_some_and(|before| before.settings != orders.settings) {
-                failing.clear();
-            }
-            failing.retain(|wanted, _| orders.wanted.contains(wanted));
+            let known = failing.take().filter(|failing| !failing.is_by_others(settings));
+            let mut known = known.unwrap_or_else(|| Failing::recall(settings, self.clock.now()));
+            known.retain(&orders.wanted);
             for wanted in &orders.wanted {
-                self.see_to(&orders.settings, wanted, &mut failing).await;
+                self.see_to(settings, wanted, &mut known).await;
             }
-            let now = self.clock.tick();
-            let wait = failing.values().map(|backoff| backoff.left(now)).min().unwrap_or(LOOK).min(LOOK);
+            let wait = known.next(self.clock.tick()).unwrap_or(LOOK).min(LOOK);
+            failing = Some(known);
             tokio::select! {
                 changed = self.orders.changed() => if changed.is_err() { return },
                 () = sleep(wait) => {}
@@ -130,30 +130,32 @@ impl Issuer {
     }
 
     /// Orders one certificate, if it is due and was not tried too short a time ago.
-    async fn see_to(&self, settings: &Settings, wanted: &Wanted, failing: &mut HashMap<Wanted, Backoff>) {
+    async fn see_to(&self, settings: &Settings, wanted: &Wanted, failing: &mut Failing) {
         let now = self.clock.now();
-        if failing.get(wanted).is_some_and(|backoff| !backoff.left(now.tick).is_zero()) {
+        if !failing.left(wanted, now.tick).is_zero() {
             return;
         }
         let stored = settings.store.look(&wanted.name);
         let Some(why) = due(stored.as_ref(), wanted, settings, now.wall) else {
-            failing.remove(wanted);
+            failing.settled(wanted, now);
             return;
         };
         let name = wanted.name.as_str();
         info!(name, "a certificate is ordered from {}, since {why}", settings.directory);
-        let ordered = timeout(LONGEST, order::issue(settings, wanted, &self.challenges)).await;
+        let noted = failing.begin(wanted, now, fastrand::f64());
+        let ordered = match noted {
+            Ok(()) => timeout(LONGEST, order::issue(settings, wanted, &self.challenges)).await,
+            Err(error) => Ok(Err(error.into())),
+        };
         match ordered.unwrap_or(Err(OrderError::TookTooLong)) {
             Ok(()) => {
-                failing.remove(wanted);
+                failing.settled(wanted, self.clock.now());
                 info!(name, "a certificate was issued");
                 self.requests.reload().await;
             }
             Err(error) => {
                 self.metrics.acme_failed(name);
-                let backoff = failing.entry(wanted.clone()).or_default();
-                backoff.failed(self.clock.tick(), fastrand::f64());
-                let wait = backoff.left(self.clock.tick()).as_secs();
+                let wait = failing.failed(wanted, self.clock.now(), fastrand::f64()).as_secs();
                 warn!(name, "no certificate for `{name}` was issued, next attempt in {wait} s: {error}");
             }
         }

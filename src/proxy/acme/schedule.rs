@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use super::{Settings, Stored, Wanted};
-use crate::facts::time::{Tick, Wall};
+use crate::facts::time::{Now, Tick, Wall};
 
 /// Why a certificate is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +53,22 @@ pub(super) fn due(stored: Option<&Stored>, wanted: &Wanted, settings: &Settings,
 }
 
 impl Backoff {
+    /// That of an order that has failed so often, and is to be left alone until then. However the wall clock was set
+    /// meanwhile, no longer than after its last failure.
+    pub(super) fn recalled(failures: u32, until: Wall, now: Now) -> Self {
+        let left = until.as_millis().saturating_sub(now.wall.as_millis());
+        let left = Duration::from_millis(left).min(wait_after(failures.saturating_sub(1)));
+        Self { failures, until: Tick::from_elapsed(now.tick.elapsed() + left) }
+    }
+
+    /// How many failures there were in a row.
+    pub(super) fn failures(self) -> u32 {
+        self.failures
+    }
+
     /// Counts a failure; `jitter` is a random number from 0 to 1.
     pub(super) fn failed(&mut self, now: Tick, jitter: f64) {
-        let wait = SHORTEST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LONGEST);
+        let wait = wait_after(self.failures);
         self.failures = self.failures.saturating_add(1);
         self.until = Tick::from_elapsed(now.elapsed() + wait.mul_f64(1.0 - JITTER * jitter.clamp(0.0, 1.0)));
     }
@@ -64,6 +77,11 @@ impl Backoff {
     pub(super) fn left(self, now: Tick) -> Duration {
         self.until.elapsed().saturating_sub(now.elapsed())
     }
+}
+
+/// How long to wait after a failure, if there were so many before it.
+fn wait_after(before: u32) -> Duration {
+    SHORTEST.saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX)).min(LONGEST)
 }
 
 impl Display for Due {

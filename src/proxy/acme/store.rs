@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::failing::Record;
 use crate::proxy::door::certificate::{Certificate, PemFile};
 use crate::proxy::door::tls::provider;
 
@@ -45,6 +46,8 @@ pub(super) struct StoreError {
     error: io::Error,
 }
 
+/// Which orders failed. Names of certificates have no `-`, so it is none of theirs.
+const FAILURES: &str = "failed-orders.json";
 /// How the first line of a kept certificate begins; its authority follows.
 const FROM: &str = "# issued by ";
 
@@ -96,6 +99,35 @@ impl Store {
         let text = serde_json::to_vec_pretty(account);
         let text = text.map_err(|error| StoreError { path: path.clone(), error: error.into() })?;
         self.write(&path, &text)
+    }
+
+    /// Which orders failed; none if nothing was kept.
+    pub(super) fn failures(&self) -> Result<Record, StoreError> {
+        let path = self.failures_file();
+        let failed = |error| StoreError { path: path.clone(), error };
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Keeps which orders failed. If none did, there is no file.
+    pub(super) fn keep_failures(&self, record: &Record) -> Result<(), StoreError> {
+        let path = self.failures_file();
+        let failed = |error| StoreError { path: path.clone(), error };
+        if !record.is_empty() {
+            let text = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
+            return self.write(&path, &text);
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn failures_file(&self) -> PathBuf {
+        self.0.join(FAILURES)
     }
 
     /// One file for each authority. Names of certificates have no `-`, so it is none of theirs.
