@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use pingora::proxy::Session;
 use uuid::Uuid;
 
@@ -215,11 +215,12 @@ impl Judged {
         std::mem::replace(&mut self.held, Held::nothing()).end(now);
     }
 
-    /// Notes that the origin has answered; the cookie that keeps the client at its server, if there is to be one.
-    pub(super) fn answered_by_origin(&mut self) -> Option<String> {
+    /// Notes that the origin has answered with this status; the cookie that keeps the client at its server, if there is to
+    /// be one.
+    pub(super) fn answered_by_origin(&mut self, status: StatusCode, now: Tick) -> Option<String> {
         self.from_origin = true;
-        let (upstream, now) = (upstream(self.sentence.as_ref(), &self.snapshot)?, self.passed());
-        upstream.answered(&self.turn, now);
+        let upstream = upstream(self.sentence.as_ref(), &self.snapshot)?;
+        upstream.answered(&self.turn, status, now);
         upstream.cookie(&self.turn, self.caller.scheme() == Scheme::Https)
     }
 

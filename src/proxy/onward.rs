@@ -9,7 +9,6 @@ use std::sync::Arc;
 use http::request::Parts;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
-use tracing::warn;
 
 use super::Gate;
 use super::exchange::{Exchange, Judged};
@@ -82,15 +81,7 @@ impl Gate {
     fn failed(&self, request: &Parts, exchange: &mut Exchange, repeatable: bool) -> bool {
         let now = self.clock.tick();
         let Some(Onward { upstream, client, turn }) = exchange.onward() else { return false };
-        if let Some((server, time)) = upstream.failed(turn, now) {
-            let (name, seconds) = (upstream.name(), time.as_secs_f64());
-            warn!(
-                upstream = name,
-                server = server.name(),
-                seconds,
-                "a server keeps failing and is left alone"
-            );
-        }
+        upstream.failed(turn, now);
         let moved_on = repeatable && upstream.move_on(turn, &upstream.wish(request, client), now);
         if moved_on {
             self.metrics.upstream_retried(upstream.name());

@@ -204,6 +204,26 @@ fn a_server_that_keeps_failing_is_left_alone_until_none_is_left() {
 }
 
 #[test]
+fn a_server_that_keeps_answering_with_an_error_is_left_alone() {
+    let bad = Origin::start(|_| Answer::new(503, "not now"));
+    let good = named("good");
+    let eject = "eject_after = 2\neject_time = \"10m\"\neject_longest = \"10m\"";
+    for (more, method, left_alone) in [
+        ("", "GET", true),
+        ("", "DELETE", true),
+        ("\neject_status = [500, 503]", "GET", true),
+        ("\neject_status = [500]", "GET", false),
+        ("\neject_status = []", "DELETE", false),
+    ] {
+        let gate = servers(&[bad.addr(), good.addr()], &format!("{eject}{more}")).start();
+        let statuses: Vec<_> = (0..12).map(|_| gate.send(&Request::new(method, "/")).status).collect();
+        let errors = statuses.iter().filter(|status| **status == 503).count();
+        assert_eq!(errors, if left_alone { 2 } else { 6 }, "{more} {method}: nobody hides what it says");
+        assert_eq!(state(&gate, bad.addr()), if left_alone { "ejected" } else { "up" }, "{more}");
+    }
+}
+
+#[test]
 fn more_requests_than_all_servers_may_have_are_told_to_come_back() {
     let opening = Gate::default();
     let held = opening.clone();

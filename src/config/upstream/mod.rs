@@ -55,6 +55,7 @@ pub(super) const LAYOUT: Layout = Layout {
         &RETRIES,
         &RETRY_BUDGET,
         &EJECT_AFTER,
+        &EJECT_STATUS,
         &EJECT_TIME,
         &EJECT_LONGEST,
         &CHECK,
@@ -115,8 +116,16 @@ const EJECT_AFTER: Key<Number<u32>> = Key {
     name: "eject_after",
     kind: Number { from: 0, to: 1_000 },
     fallback: Fallback::Is("5"),
-    doc: "After so many failures in a row (no connection, a broken one, or no answer in time) a server is left alone for a \
-          while. 0: never.",
+    doc: "After so many failures in a row (no connection, a broken one, no answer in time, or one of `eject_status`) a server \
+          is left alone for a while. 0: never.",
+};
+
+const EJECT_STATUS: Key<ListOf<Number<u16>>> = Key {
+    name: "eject_status",
+    kind: ListOf(Number { from: 500, to: 599 }),
+    fallback: Fallback::Is("[502, 503, 504]"),
+    doc: "Statuses of answers that are failures, too. The client gets such an answer all the same. `[]`: every answer is a \
+          good one.",
 };
 
 const EJECT_TIME: Key<Period> = timeout(
@@ -205,9 +214,10 @@ fn timeouts(section: &Section<'_>) -> Option<Timeouts> {
 }
 
 fn ejection(section: &Section<'_>) -> Option<Ejection> {
-    let failures = section.read(&EJECT_AFTER);
+    let (failures, statuses) = (section.read(&EJECT_AFTER), section.read(&EJECT_STATUS));
     let (time, longest) = (section.read(&EJECT_TIME), section.read(&EJECT_LONGEST));
-    Some(Ejection { failures: failures?, time: time?, longest: longest? })
+    let statuses = statuses?.into_iter().collect();
+    Some(Ejection { failures: failures?, time: time?, longest: longest?, statuses })
 }
 
 fn origin(

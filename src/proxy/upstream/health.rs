@@ -1,7 +1,7 @@
 //! Whether a server is fit to be asked: what checks say, and what became of the last requests.
 //!
 //! A server is down while checks fail, and ejected for a while after some failures in a row, for longer each time it
-//! happens again. Both are only this server's state: whether anybody else is left to be asked is decided where servers
+//! happens again; an answer with one of some statuses is a failure, too. Both are only this server's state: whether anybody else is left to be asked is decided where servers
 //! are chosen. Counts are kept without locks; two threads that meet may lose one of them, never more.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -112,8 +112,14 @@ fn millis(now: Tick) -> u64 {
 mod tests {
     use super::*;
 
-    const EJECTION: Ejection =
-        Ejection { failures: 3, time: Duration::from_secs(10), longest: Duration::from_secs(25) };
+    fn ejection() -> Ejection {
+        Ejection {
+            failures: 3,
+            time: Duration::from_secs(10),
+            longest: Duration::from_secs(25),
+            ..Ejection::default()
+        }
+    }
 
     fn at(seconds: u64) -> Tick {
         Tick::from_elapsed(Duration::from_secs(seconds))
@@ -127,12 +133,12 @@ mod tests {
     fn failures_in_a_row_eject_and_an_answer_between_them_does_not_let_it_come_to_that() {
         let health = Health::default();
         for _ in 0..5 {
-            assert_eq!(health.failed(&EJECTION, at(1)), None);
-            assert_eq!(health.failed(&EJECTION, at(1)), None);
-            health.succeeded(&EJECTION, at(1));
+            assert_eq!(health.failed(&ejection(), at(1)), None);
+            assert_eq!(health.failed(&ejection(), at(1)), None);
+            health.succeeded(&ejection(), at(1));
         }
         assert!(health.is_up(at(1)));
-        let spans = [1, 1, 1].map(|now| seconds(health.failed(&EJECTION, at(now))));
+        let spans = [1, 1, 1].map(|now| seconds(health.failed(&ejection(), at(now))));
         assert_eq!(spans, [None, None, Some(10)]);
         assert_eq!(health.fitness(at(2)), Fitness::Ejected(Duration::from_secs(9)));
         assert!(!health.is_up(at(10)) && health.is_up(at(11)));
@@ -141,27 +147,27 @@ mod tests {
     #[test]
     fn one_failure_ejects_it_again_for_longer_up_to_the_longest_time() {
         let health = Health::default();
-        (0..2).for_each(|_| _ = health.failed(&EJECTION, at(0)));
-        let spans = [0, 10, 30, 55].map(|now| seconds(health.failed(&EJECTION, at(now))));
+        (0..2).for_each(|_| _ = health.failed(&ejection(), at(0)));
+        let spans = [0, 10, 30, 55].map(|now| seconds(health.failed(&ejection(), at(now))));
         assert_eq!(spans, [Some(10), Some(20), Some(25), Some(25)]);
-        assert_eq!(health.failed(&EJECTION, at(60)), None, "it is ejected already");
+        assert_eq!(health.failed(&ejection(), at(60)), None, "it is ejected already");
     }
 
     #[test]
     fn ejections_are_forgotten_once_it_has_answered_for_as_long() {
         let health = Health::default();
-        (0..3).for_each(|_| _ = health.failed(&EJECTION, at(0)));
-        health.succeeded(&EJECTION, at(19));
-        (0..2).for_each(|_| _ = health.failed(&EJECTION, at(19)));
-        assert_eq!(seconds(health.failed(&EJECTION, at(19))), Some(20), "the first one still counts");
-        health.succeeded(&EJECTION, at(59));
-        (0..2).for_each(|_| _ = health.failed(&EJECTION, at(60)));
-        assert_eq!(seconds(health.failed(&EJECTION, at(60))), Some(10));
+        (0..3).for_each(|_| _ = health.failed(&ejection(), at(0)));
+        health.succeeded(&ejection(), at(19));
+        (0..2).for_each(|_| _ = health.failed(&ejection(), at(19)));
+        assert_eq!(seconds(health.failed(&ejection(), at(19))), Some(20), "the first one still counts");
+        health.succeeded(&ejection(), at(59));
+        (0..2).for_each(|_| _ = health.failed(&ejection(), at(60)));
+        assert_eq!(seconds(health.failed(&ejection(), at(60))), Some(10));
     }
 
     #[test]
     fn with_ejection_off_no_number_of_failures_does_anything() {
-        let (health, off) = (Health::default(), Ejection { failures: 0, ..EJECTION });
+        let (health, off) = (Health::default(), Ejection { failures: 0, ..ejection() });
         (0..100).for_each(|_| assert_eq!(health.failed(&off, at(0)), None));
         assert!(health.is_up(at(0)));
     }

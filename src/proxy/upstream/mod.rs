@@ -20,10 +20,11 @@ mod wish;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use smallvec::SmallVec;
+use tracing::warn;
 
 use crate::facts::time::Tick;
 use budget::Budget;
@@ -35,7 +36,7 @@ pub use check::{Check, Get};
 pub use health::Fitness;
 pub use resolve::UpstreamError;
 pub use server::{Ids, Server};
-pub use settings::{Balance, Ejection, HashKey, ServerSpec, Settings, Timeouts};
+pub use settings::{Balance, Ejection, HashKey, ServerSpec, Settings, Statuses, Timeouts};
 pub use transport::{Authorities, ClientIdentity, PemError, Protocol, Tls, Transport};
 pub use wish::Wish;
 
@@ -167,18 +168,24 @@ impl Upstream {
             && self.budget.spend(self.settings.retry_budget, asked, now)
     }
 
-    /// Notes that the server of this turn answered.
-    pub fn answered(&self, turn: &Turn, now: Tick) {
-        if let Some(visit) = &turn.visit {
-            visit.server().health.succeeded(&self.settings.ejection, now);
+    /// Notes that the server of this turn answered with this status, which may be a failure all the same. An answer that
+    /// another one follows says nothing.
+    pub fn answered(&self, turn: &Turn, status: StatusCode, now: Tick) {
+        let ejection = &self.settings.ejection;
+        if ejection.statuses.contains(status.as_u16()) {
+            self.failed(turn, now);
+        } else if let Some(visit) = turn.visit.as_ref().filter(|_| is_final(status)) {
+            visit.server().health.succeeded(ejection, now);
         }
     }
 
-    /// Notes that the server of this turn failed. If it is ejected for that: which one, and for how long.
-    pub fn failed(&self, turn: &Turn, now: Tick) -> Option<(Arc<Server>, Duration)> {
-        let server = turn.visit.as_ref()?.server();
-        let span = server.health.failed(&self.settings.ejection, now)?;
-        Some((Arc::clone(server), span))
+    /// Notes that the server of this turn failed, and says so if it is ejected for that.
+    pub fn failed(&self, turn: &Turn, now: Tick) {
+        let Some(server) = turn.server() else { return };
+        if let Some(span) = server.health.failed(&self.settings.ejection, now) {
+            let (upstream, server, seconds) = (self.name(), server.name(), span.as_secs_f64());
+            warn!(upstream, server, seconds, "a server keeps failing and is left alone");
+        }
     }
 
     /// Closes connections that nobody has used for too long, or that the server has closed.
@@ -208,6 +215,11 @@ impl Upstream {
         }
         None
     }
+}
+
+/// Whether no other answer follows.
+fn is_final(status: StatusCode) -> bool {
+    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 impl Turn {

@@ -80,7 +80,13 @@ pub struct Ejection {
     pub time: Duration,
     /// No longer than this.
     pub longest: Duration,
+    /// Answers that are failures, too.
+    pub statuses: Statuses,
 }
+
+/// Some of the statuses from 500 to 599.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statuses(u128);
 
 /// A server as somebody wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +141,8 @@ impl Default for Timeouts {
 
 impl Default for Ejection {
     fn default() -> Self {
-        Self { failures: 5, time: Duration::from_secs(10), longest: Duration::from_secs(300) }
+        let statuses = GATEWAY_FAILURES.into_iter().collect();
+        Self { failures: 5, time: Duration::from_secs(10), longest: Duration::from_secs(300), statuses }
     }
 }
 
@@ -143,6 +150,26 @@ impl Ejection {
     /// For how long, if it happened `times` in a row before.
     pub(super) fn span(&self, times: u32) -> Duration {
         self.time.saturating_mul(1 << times.min(16)).min(self.longest.max(self.time))
+    }
+}
+
+/// What a server says that is a gateway itself and gets no answer, or that cannot serve for now.
+const GATEWAY_FAILURES: [u16; 3] = [502, 503, 504];
+
+impl Statuses {
+    /// Whether it is one of them.
+    pub fn contains(self, status: u16) -> bool {
+        self.0 & Self::bit(status) != 0
+    }
+
+    fn bit(status: u16) -> u128 {
+        if (500..600).contains(&status) { 1 << (status - 500) } else { 0 }
+    }
+}
+
+impl FromIterator<u16> for Statuses {
+    fn from_iter<I: IntoIterator<Item = u16>>(statuses: I) -> Self {
+        Self(statuses.into_iter().map(Self::bit).fold(0, |all, one| all | one))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which servers requests are told, over whole upstreams.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 use crate::facts::client::Pseudonym;
@@ -117,12 +118,45 @@ fn who_is_ejected_is_stepped_over_and_when_nobody_is_left_all_are_asked() {
     let fail = || {
         let mut turn = Turn::default();
         let name = chosen(&upstream, &mut turn, &Wish::default());
-        assert_eq!(upstream.failed(&turn, NOW).map(|(server, _)| server.name().to_owned()), Some(name));
+        upstream.failed(&turn, NOW);
+        assert!(is_ejected(&upstream, &name));
     };
     fail();
     assert_eq!(told(&upstream, 3), [B, B, B]);
     fail();
     assert_eq!(counted(told(&upstream, 4)).len(), 2);
+}
+
+fn is_ejected(upstream: &Upstream, name: &str) -> bool {
+    let servers = upstream.servers();
+    let server = servers.iter().find(|server| server.name() == name).unwrap();
+    matches!(server.fitness(NOW), Fitness::Ejected(_))
+}
+
+/// Whether a server is ejected that answered like this; two failures in a row are too many.
+fn is_ejected_after(statuses: &[u16], failures: impl IntoIterator<Item = u16>) -> bool {
+    let ejection = Ejection { failures: 2, statuses: failures.into_iter().collect(), ..Ejection::default() };
+    let upstream = upstream(&[(A, 1)], Settings { ejection, ..Settings::default() });
+    for status in statuses {
+        let mut turn = Turn::default();
+        chosen(&upstream, &mut turn, &Wish::default());
+        upstream.answered(&turn, StatusCode::from_u16(*status).unwrap(), NOW);
+    }
+    is_ejected(&upstream, A)
+}
+
+#[test]
+fn answers_of_some_statuses_are_failures() {
+    let usual = || [502, 503, 504];
+    assert!(is_ejected_after(&[502, 503], usual()) && is_ejected_after(&[504, 504], usual()));
+    assert!(!is_ejected_after(&[503, 200, 503], usual()), "not in a row");
+    assert!(!is_ejected_after(&[503, 101, 503], usual()), "another protocol is an answer");
+    assert!(is_ejected_after(&[503, 100, 103, 503], usual()), "what another answer follows says nothing");
+    assert!(!is_ejected_after(&[500, 501, 505, 429, 404], usual()));
+    assert!(is_ejected_after(&[599, 500], [500, 599]));
+    assert!(!is_ejected_after(&[502, 503, 504, 500], []));
+    let default = Ejection::default().statuses;
+    assert!((0..1000).filter(|status| default.contains(*status)).eq(usual()));
 }
 
 #[test]
