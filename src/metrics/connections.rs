@@ -6,7 +6,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use crate::proxy::door::{Crowd, Full};
+use crate::proxy::door::{Crowd, Ending, Full};
 
 /// Everybody who is connected, who was turned away, and the requests over HTTP/2.
 pub(super) struct Connections {
@@ -14,7 +14,8 @@ pub(super) struct Connections {
     streams: Arc<Crowd>,
     here: IntGauge,
     under_way: IntGauge,
-    turned_away: prometheus::IntCounterVec,
+    turned_away: IntCounterVec,
+    ended: IntCounterVec,
 }
 
 /// When certificates end.
@@ -29,6 +30,11 @@ pub(super) fn acme_failures() -> Result<IntCounterVec, prometheus::Error> {
     IntCounterVec::new(Opts::new("riskgate_acme_failures_total", help), &["name"])
 }
 
+fn ended() -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Connections that the gate has ended for what their clients did, or did not do in time.";
+    IntCounterVec::new(Opts::new("riskgate_connections_ended_total", help), &["reason"])
+}
+
 impl Connections {
     pub(super) fn new(crowd: Arc<Crowd>, streams: &Arc<Crowd>) -> Result<Self, prometheus::Error> {
         let help = "Connections closed at once: too many, in all or of one client; introduced by no proxy; or of a client that wasted others.";
@@ -38,14 +44,15 @@ impl Connections {
             streams: Arc::clone(streams),
             here: IntGauge::new("riskgate_connections", "Connections of clients.")?,
             under_way: IntGauge::new("riskgate_http2_requests", "Requests over HTTP/2 under way.")?,
-            turned_away: prometheus::IntCounterVec::new(opts, &["bound"])?,
+            turned_away: IntCounterVec::new(opts, &["bound"])?,
+            ended: ended()?,
         })
     }
 }
 
 impl Collector for Connections {
     fn desc(&self) -> Vec<&Desc> {
-        [self.here.desc(), self.under_way.desc(), self.turned_away.desc()].concat()
+        [self.here.desc(), self.under_way.desc(), self.turned_away.desc(), self.ended.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -55,7 +62,12 @@ impl Collector for Connections {
             let counter = self.turned_away.with_label_values(&[why.as_str()]);
             counter.inc_by(self.crowd.turned_away(why).saturating_sub(counter.get()));
         }
-        [self.here.collect(), self.under_way.collect(), self.turned_away.collect()].concat()
+        for why in Ending::ALL {
+            let counter = self.ended.with_label_values(&[why.as_str()]);
+            counter.inc_by(self.crowd.endings().of(why).saturating_sub(counter.get()));
+        }
+        let (here, under_way) = (self.here.collect(), self.under_way.collect());
+        [here, under_way, self.turned_away.collect(), self.ended.collect()].concat()
     }
 }
 
@@ -82,6 +94,7 @@ mod tests {
                 "riskgate_http2_requests 1",
                 "riskgate_connections_refused_total{bound=\"connections\"} 3",
                 "riskgate_connections_refused_total{bound=\"client\"} 0",
+                "riskgate_connections_ended_total{reason=\"stalled\"} 0",
                 "riskgate_certificate_expiry_seconds{name=\"api\"} 1900000000",
             ] {
                 assert!(text.lines().any(|found| found == line), "{line}\n{text}");

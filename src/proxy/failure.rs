@@ -123,8 +123,10 @@ mod tests {
 
     #[test]
     fn a_client_that_left_is_not_answered_and_recorded_as_499() {
-        let gone = failure(ErrorSource::Downstream, ErrorType::ConnectionClosed);
-        assert_eq!((gone.answer(), gone.recorded_status(), gone.is_upstream()), (None, 499, false));
+        for kind in [ErrorType::ConnectionClosed, ErrorType::H2Error] {
+            let gone = failure(ErrorSource::Downstream, kind);
+            assert_eq!((gone.answer(), gone.recorded_status(), gone.is_upstream()), (None, 499, false));
+        }
         let stalled = failure(ErrorSource::Downstream, ErrorType::ReadTimedout);
         assert_eq!(stalled.recorded_status(), 400);
     }

@@ -10,7 +10,7 @@ use http::Request as Head;
 use crate::net::Request;
 use crate::support::{Running, Setup, eventually, raw_origin, read_head};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -23,7 +23,7 @@ fn serves(gate: &Running) {
 
 /// Begins HTTP/2, sends `before` once and then `frame` again and again, and takes what comes back, until the gate has had
 /// enough of it; how many it took.
-fn flood(gate: SocketAddr, before: &[u8], frame: &[u8]) -> usize {
+pub(crate) fn flood(gate: SocketAddr, before: &[u8], frame: &[u8]) -> usize {
     const MOST: usize = 100_000;
     let stream = TcpStream::connect(gate).unwrap();
     let (mut reader, mut writer) = (stream.try_clone().unwrap(), stream);

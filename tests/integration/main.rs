@@ -20,6 +20,7 @@ mod connections;
 mod counting;
 mod crowds;
 mod delays;
+mod endings;
 mod enforcement;
 mod failures;
 mod fingerprints;

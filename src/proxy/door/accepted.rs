@@ -21,6 +21,7 @@ use pingora::proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::crowd::Place;
+use super::ending::{Ending, Goodbye};
 use super::frames::Frames;
 use super::pulse::Pulse;
 use crate::clock::Clock;
@@ -65,8 +66,8 @@ pub struct Accepted<S> {
     tls: Option<Arc<SslDigest>>,
     alpn: Option<ALPN>,
     pulse: Arc<Pulse>,
-    /// Counts what comes, where HTTP/2 is spoken.
-    frames: Option<Frames>,
+    /// Looks at what comes and what goes, where HTTP/2 is spoken.
+    http2: Option<(Frames, Goodbye)>,
     _place: Place,
 }
 
@@ -110,7 +111,7 @@ impl<S> Accepted<S> {
         place: Place,
         clock: Clock,
     ) -> Self {
-        let frames = connection.http2.then(|| Frames::new(clock));
+        let http2 = connection.http2.then(|| (Frames::new(clock), Goodbye::default()));
         if connection.http2 {
             connection.pulse.share();
         }
@@ -123,14 +124,28 @@ impl<S> Accepted<S> {
         let answer = ResponseHeader::build_no_case(200, Some(0)).ok();
         let known = answer.map(|answer| Arc::new(ProxyDigest::new(Box::new(answer), Some(connection))));
         let socket = Arc::new(SocketDigest::from_raw_fd(id));
-        Self { stream, id, known, socket, tls, alpn, pulse, frames, _place: place }
+        Self { stream, id, known, socket, tls, alpn, pulse, http2, _place: place }
     }
 }
 
 impl<S> Accepted<S> {
-    fn told(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let (Some(frames), Poll::Ready(Ok(count))) = (&mut self.frames, &written) {
-            frames.told(*count);
+    /// Notes what was written of these parts.
+    fn told<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a [u8]>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let (Some((frames, goodbye)), Poll::Ready(Ok(count))) = (&mut self.http2, &written) else {
+            return written;
+        };
+        frames.told(*count);
+        let mut left = *count;
+        for part in parts {
+            let part = part.get(..left).unwrap_or(part);
+            if let Some(why) = goodbye.told(part) {
+                self.pulse.ends(why);
+            }
+            left -= part.len();
         }
         written
     }
@@ -145,8 +160,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Accepted<S> {
         let (this, before) = (self.get_mut(), buffer.filled().len());
         let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
         let came = buffer.filled().get(before..).unwrap_or_default();
-        match &mut this.frames {
-            Some(frames) => frames.heard(came).inspect_err(|_| this.pulse.abused())?,
+        match &mut this.http2 {
+            Some((frames, _)) => frames.heard(came).inspect_err(|_| this.pulse.ends(Ending::Frames))?,
             None => this.pulse.came(came.len()),
         }
         Poll::Ready(read)
@@ -158,7 +173,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Accepted<S> {
         let this = self.get_mut();
         this.pulse.spoke(bytes);
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.told(written)
+        this.told(std::iter::once(bytes), written)
     }
 
     fn poll_write_vectored(
@@ -168,7 +183,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Accepted<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bytes);
-        this.told(written)
+        this.told(bytes.iter().map(|part| &**part), written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::ending::Endings;
 use crate::facts::client::Prefix;
 
 /// Everybody who is connected. Locked when a connection begins or ends, never while it is served.
@@ -14,6 +15,7 @@ pub struct Crowd {
     bounds: Bounds,
     here: AtomicUsize,
     turned_away: [AtomicU64; Full::ALL.len()],
+    endings: Endings,
     clients: Mutex<HashMap<Prefix, u32>>,
 }
 
@@ -64,7 +66,13 @@ impl Full {
 impl Crowd {
     /// Nobody is there yet.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, here: AtomicUsize::new(0), turned_away: Default::default(), clients: Mutex::default() }
+        Self {
+            bounds,
+            here: AtomicUsize::new(0),
+            turned_away: Default::default(),
+            endings: Endings::default(),
+            clients: Mutex::default(),
+        }
     }
 
     /// A place for a connection from `client`; `None` is somebody whose connections are not bounded by themselves,
@@ -87,6 +95,11 @@ impl Crowd {
     /// How many were turned away for that reason.
     pub fn turned_away(&self, why: Full) -> u64 {
         self.tally(why).load(Ordering::Relaxed)
+    }
+
+    /// How many connections were ended, and why.
+    pub fn endings(&self) -> &Endings {
+        &self.endings
     }
 
     /// Counts somebody who cannot come in; says why.

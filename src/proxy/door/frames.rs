@@ -12,12 +12,25 @@ use crate::facts::time::Tick;
 /// Counts the frames of one connection, as they come.
 #[derive(Debug)]
 pub(super) struct Frames {
+    heads: Heads,
+    allowance: Allowance,
+}
+
+/// Finds the head of each frame in what goes one way.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
     /// Bytes that belong to no head of a frame and are still to come.
     skip: usize,
     head: [u8; HEAD],
     /// How much of the head has come.
     known: usize,
-    allowance: Allowance,
+}
+
+/// What a frame says of itself.
+pub(super) struct FrameHead {
+    length: usize,
+    pub(super) kind: u8,
+    flags: u8,
 }
 
 /// How many frames without content a client may still send.
@@ -48,40 +61,58 @@ impl Frames {
     /// From the beginning of a connection on.
     pub(super) fn new(clock: Clock) -> Self {
         let allowance = Allowance { left: MOST, sent: 0, filled: clock.tick(), clock };
-        Self { skip: HTTP2_PREFACE.len(), head: [0; HEAD], known: 0, allowance }
+        Self { heads: Heads { skip: HTTP2_PREFACE.len(), ..Heads::default() }, allowance }
     }
 
     /// The client sent these bytes. The error ends the connection.
     pub(super) fn heard(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = bytes.get(skipped..).unwrap_or_default();
-            let Some((first, rest)) = bytes.split_first() else { return Ok(()) };
-            if let Some(place) = self.head.get_mut(self.known) {
-                *place = *first;
-            }
-            bytes = rest;
-            self.known += 1;
-            if self.known == HEAD {
-                self.known = 0;
-                let [high, middle, low, kind, flags, ..] = self.head;
-                self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
-                let content = match kind {
-                    HEADERS => true,
-                    DATA => self.skip > 0 || flags & END_STREAM != 0,
-                    _ => false,
-                };
-                if !content {
-                    self.allowance.spend()?;
-                }
+        while let Some(head) = self.heads.next(&mut bytes) {
+            let content = match head.kind {
+                HEADERS => true,
+                DATA => head.length > 0 || head.flags & END_STREAM != 0,
+                _ => false,
+            };
+            if !content {
+                self.allowance.spend()?;
             }
         }
+        Ok(())
     }
 
     /// The client was sent so many bytes.
     pub(super) fn told(&mut self, bytes: usize) {
         self.allowance.earn(bytes);
+    }
+}
+
+impl Heads {
+    /// The next head that is complete, of what is left of these bytes.
+    pub(super) fn next(&mut self, bytes: &mut &[u8]) -> Option<FrameHead> {
+        loop {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            *bytes = bytes.get(skipped..).unwrap_or_default();
+            let (first, rest) = bytes.split_first()?;
+            if let Some(place) = self.head.get_mut(self.known) {
+                *place = *first;
+            }
+            *bytes = rest;
+            self.known += 1;
+            if self.known == HEAD {
+                self.known = 0;
+                let [high, middle, low, kind, flags, ..] = self.head;
+                self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
+                return Some(FrameHead { length: self.skip, kind, flags });
+            }
+        }
+    }
+
+    /// Leaves so many bytes of the content to somebody else, who has to take them before the next head is asked for.
+    /// Whether there are as many.
+    pub(super) fn keep(&mut self, bytes: usize) -> bool {
+        let enough = self.skip >= bytes;
+        self.skip -= if enough { bytes } else { 0 };
+        enough
     }
 }
 

@@ -12,6 +12,7 @@ mod accepted;
 pub mod certificate;
 mod crowd;
 mod dawdle;
+mod ending;
 mod frames;
 mod introduction;
 mod listening;
@@ -44,6 +45,7 @@ use crate::facts::client::{PeerAddr, Prefix, Truncation, TrustedProxies};
 
 pub use accepted::{Accepted, Connection, Manner};
 pub use crowd::{Bounds, Crowd, Full, Place};
+pub use ending::{Ending, Endings};
 pub use listening::{Listening, UnixDoor, UnixError};
 pub use pulse::{Phase, Pulse};
 pub use socket_file::{Identity, Owner as FileOwner, SocketFile};
@@ -204,19 +206,26 @@ impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
         let Ok(socket) = socket.moved_here() else { return };
         let pulse = Arc::new(Pulse::default());
         // A handshake takes some room, and is over soon.
-        let (stream, peer) = match Box::pin(self.welcome(socket, id, peer, place, &pulse)).await {
-            Ok(welcomed) => welcomed,
+        match Box::pin(self.welcome(socket, id, peer, place, &pulse)).await {
+            Ok((stream, peer)) => self.attend(stream, peer, &pulse).await,
             Err(error) => {
                 // Nobody knows whose it was if it was to be introduced.
                 self.introducers.is_none().then(|| self.porter.blame(peer));
-                return debug!("a connection ended before its first request: {error}");
+                debug!("a connection ended before its first request: {error}");
             }
-        };
+        }
+        if let Some(why) = pulse.ending() {
+            self.porter.crowd.endings().count(why);
+        }
+    }
+
+    /// Serves the requests of a connection, to its end.
+    async fn attend(&self, stream: Stream, peer: PeerAddr, pulse: &Pulse) {
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             self.app.process_new(stream, &self.parting).await;
         } else {
-            let (Self { app, drain, parting, .. }, keepalive) = (&*self, self.porter.deadlines.idle);
-            Visit { app, pulse: &pulse, drain, parting, keepalive }.serve(stream).await;
+            let (Self { app, drain, parting, .. }, keepalive) = (self, self.porter.deadlines.idle);
+            Visit { app, pulse, drain, parting, keepalive }.serve(stream).await;
         }
         if let Some(status) = pulse.unread() {
             self.unread.record(peer, status);
@@ -280,8 +289,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
                 Box::new(Accepted::new(transport, id, connection, place, clock))
             }
             Some(tls) => {
+                let shaken =
+                    timeout(deadlines.head, self.porter.turns.take(tls.shake_hands(transport))).await;
                 let (stream, session) =
-                    timeout(deadlines.head, self.porter.turns.take(tls.shake_hands(transport))).await??;
+                    shaken.unwrap_or_else(|late| Err(late.into())).inspect_err(|error| {
+                        if error.kind() == io::ErrorKind::TimedOut {
+                            pulse.ends_in_handshake();
+                        }
+                    })?;
                 let http2 = &*session.alpn == "h2";
                 let connection = Connection { peer, tls: Some(session), http2, pulse, manner };
                 Box::new(Accepted::new(stream, id, connection, place, clock))

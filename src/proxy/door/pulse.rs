@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
+use super::ending::Ending;
+
 /// The phase of a connection. Shared by its transport, which runs the clock, and the gate, which stops it.
 #[derive(Debug, Default)]
 pub struct Pulse {
@@ -16,6 +18,8 @@ pub struct Pulse {
     came: AtomicU64,
     /// Bytes of its body; [`UNKNOWN`] if it does not say.
     body: AtomicU64,
+    /// Why the gate ends the connection: one more than its place among [`Ending::ALL`], 0 if it does not.
+    ending: AtomicU8,
 }
 
 /// What a connection is doing.
@@ -90,11 +94,6 @@ impl Pulse {
         self.shared.load(Ordering::Relaxed)
     }
 
-    /// The client did what ends the connection.
-    pub(super) fn abused(&self) {
-        self.useful.store(false, Ordering::Relaxed);
-    }
-
     /// Whether the connection, which has ended, came to nothing.
     pub(super) fn was_wasted(&self) -> bool {
         !self.useful.load(Ordering::Relaxed)
@@ -104,6 +103,25 @@ impl Pulse {
     pub(super) fn has_whole_body(&self) -> bool {
         let body = self.body.load(Ordering::Relaxed);
         body != UNKNOWN && body == self.came.load(Ordering::Relaxed)
+    }
+
+    /// The gate ends the connection for this reason, unless there was one before.
+    pub(super) fn ends(&self, why: Ending) {
+        if why.is_a_flood() {
+            self.useful.store(false, Ordering::Relaxed);
+        }
+        let _ = self.ending.compare_exchange(0, why as u8 + 1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The gate ends the connection, since there was no handshake in time; to its transport a hello is a head.
+    pub(super) fn ends_in_handshake(&self) {
+        self.ending.store(Ending::Handshake as u8 + 1, Ordering::Relaxed);
+    }
+
+    /// Why the gate ends the connection, if it does.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        let at = usize::from(self.ending.load(Ordering::Relaxed)).checked_sub(1)?;
+        Ending::ALL.get(at).copied()
     }
 
     /// The head of a request was read; its body, if it has one, is so long.
@@ -164,6 +182,22 @@ mod tests {
     }
 
     #[test]
+    fn the_first_reason_to_end_is_the_reason_but_a_hello_is_no_head() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.ending(), None);
+        pulse.ends(Ending::Head);
+        pulse.ends(Ending::Stalled);
+        assert_eq!(pulse.ending(), Some(Ending::Head));
+        pulse.ends_in_handshake();
+        assert_eq!(pulse.ending(), Some(Ending::Handshake));
+        for why in Ending::ALL {
+            let pulse = Pulse::default();
+            pulse.ends(why);
+            assert_eq!(pulse.ending(), Some(why));
+        }
+    }
+
+    #[test]
     fn a_connection_without_a_request_or_with_a_flood_was_wasted() {
         let pulse = Pulse::default();
         pulse.heard();
@@ -172,7 +206,7 @@ mod tests {
         pulse.began(Some(0));
         pulse.rested();
         assert!(!pulse.was_wasted());
-        pulse.abused();
+        pulse.ends(Ending::Frames);
         assert!(pulse.was_wasted());
     }
 

@@ -18,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 
 use super::dawdle::Dawdle;
+use super::ending::Ending;
 use super::pulse::{Phase, Pulse};
 use super::turns::Turns;
 
@@ -135,6 +136,7 @@ impl Transport {
         match self.pulse.phase() {
             Phase::Head => {
                 ready!(self.head.poll(cx, self.deadlines.head));
+                self.pulse.ends(Ending::Head);
                 Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "no whole head in time")))
             }
             Phase::Busy | Phase::Idle => {
@@ -147,6 +149,7 @@ impl Transport {
     /// The socket took nothing: it must take something in time.
     fn wait_for_room<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(self.stall.poll(cx, self.deadlines.stall));
+        self.pulse.ends(Ending::Stalled);
         Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client takes nothing")))
     }
 
