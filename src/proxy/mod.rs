@@ -16,6 +16,7 @@ pub mod http2;
 pub mod identity;
 mod inspect;
 mod intake;
+mod observe;
 mod onward;
 pub mod origin;
 mod panics;
@@ -41,19 +42,16 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, Result};
 use tracing::debug;
 
 use crate::clock::Clock;
-use crate::decision::Evaluation;
 use crate::facts::request::{RequestHead, Scheme};
-use crate::facts::time::Tick;
 use crate::metrics::Metrics;
-use crate::pipeline::{self, Enquiry, Observation};
+use crate::pipeline::{self, Enquiry};
 use crate::record::Recorder;
 use crate::reload::Live;
 use crate::scoreboard::Scoreboard;
-use crate::signals::Response;
 use acme::Challenges;
 use door::{Connection, Crowd};
 use drain::Drain;
@@ -61,7 +59,6 @@ use enforce::Sentence;
 use exchange::{Exchange, Judged, Seen, Taken};
 use failure::Failure;
 use inspect::Inspected;
-use panics::Panicked;
 use relay::Relay;
 use upstream::fleet::Fleet;
 use waiting::WaitingRoom;
@@ -172,14 +169,13 @@ impl ProxyHttp for Gate {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         let served = panics::caught(pin!(self.serve(session, exchange))).await;
-        served.unwrap_or_else(|Panicked| {
-            self.drain.broke_off();
-            Error::e_explain(ErrorType::InternalError, "a panic")
-        })
+        served.unwrap_or_else(|panicked| Err(self.broken(panicked)))
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        self.server(session.req_header(), exchange).map(|server| Box::new(server.peer.clone()))
+        self.unharmed(|| {
+            self.server(session.req_header(), exchange).map(|server| Box::new(server.peer.clone()))
+        })
     }
 
     fn fail_to_connect(
@@ -189,7 +185,8 @@ impl ProxyHttp for Gate {
         exchange: &mut Exchange,
         error: Box<Error>,
     ) -> Box<Error> {
-        self.not_connected(session.req_header(), exchange, error)
+        let failed = self.unharmed(|| Ok(self.not_connected(session.req_header(), exchange, error)));
+        failed.unwrap_or_else(|panic| panic)
     }
 
     fn error_while_proxy(
@@ -200,7 +197,7 @@ impl ProxyHttp for Gate {
         exchange: &mut Exchange,
         reused: bool,
     ) -> Box<Error> {
-        self.broke_off(session, exchange, error, reused)
+        self.unharmed(|| Ok(self.broke_off(session, exchange, error, reused))).unwrap_or_else(|panic| panic)
     }
 
     async fn upstream_request_filter(
@@ -209,11 +206,13 @@ impl ProxyHttp for Gate {
         request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        if let Some(intake) = exchange.intake() {
-            intake.begin(self.clock.tick());
-            session.set_read_timeout(Some(intake.patience()));
-        }
-        self.tell_origin(request, exchange)
+        self.unharmed(|| {
+            if let Some(intake) = exchange.intake() {
+                intake.begin(self.clock.tick());
+                session.set_read_timeout(Some(intake.patience()));
+            }
+            self.tell_origin(request, exchange)
+        })
     }
 
     async fn request_body_filter(
@@ -223,14 +222,8 @@ impl ProxyHttp for Gate {
         is_end: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let Some(intake) = exchange.intake().filter(|_| !session.was_upgraded()) else { return Ok(()) };
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        let heard = intake.hear(bytes, is_end, self.clock.tick());
-        session.set_read_timeout(Some(intake.patience()));
-        match (heard, exchange.judged_mut()) {
-            (Err(why), Some(judged)) => Err(enforce::cut_off(judged, why)),
-            (Ok(()), _) | (_, None) => Ok(()),
-        }
+        self.unharmed(|| self.hear(session, bytes, is_end, exchange))
     }
 
     async fn response_filter(
@@ -239,15 +232,7 @@ impl ProxyHttp for Gate {
         response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        relay::check_protocol(response, session.is_upgrade_req())?;
-        if !response.status.is_informational() {
-            self.part(session);
-            if let Some(intake) = exchange.intake() {
-                intake.answered();
-                session.set_read_timeout(Some(intake.patience()));
-            }
-        }
-        self.tell_client(response, exchange)
+        self.unharmed(|| self.answer(session, response, exchange))
     }
 
     async fn fail_to_proxy(
@@ -344,31 +329,32 @@ impl Gate {
         }
     }
 
-    fn observe(
+    /// Notes so many bytes of a body on its way to the origin.
+    fn hear(&self, session: &mut Session, bytes: usize, is_end: bool, exchange: &mut Exchange) -> Result<()> {
+        let Some(intake) = exchange.intake().filter(|_| !session.was_upgraded()) else { return Ok(()) };
+        let heard = intake.hear(bytes, is_end, self.clock.tick());
+        session.set_read_timeout(Some(intake.patience()));
+        match (heard, exchange.judged_mut()) {
+            (Err(why), Some(judged)) => Err(enforce::cut_off(judged, why)),
+            (Ok(()), _) | (_, None) => Ok(()),
+        }
+    }
+
+    /// Notes that the origin answers, and tells the client what it is to know.
+    fn answer(
         &self,
-        session: &Session,
-        head: &RequestHead<'_>,
-        judged: &Judged,
-        failure: Option<Failure>,
-        ended: Tick,
-    ) -> Evaluation {
-        let Some(context) = &judged.seen.observers else { return Evaluation::default() };
-        let sent = session.response_written();
-        let response = Response {
-            status: exchange::status(session, failure),
-            size: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
-            seconds: judged.since(ended).as_secs_f64(),
-            from_origin: judged.was_answered_by_origin(),
-            headers: sent.map(|sent| &sent.headers),
-        };
-        let observation = Observation {
-            head,
-            client: &judged.caller.client,
-            response: &response,
-            now: self.clock.now(),
-            secrets: &judged.caller.secrets,
-            tls: judged.caller.tls(),
-        };
-        pipeline::observe(&judged.snapshot, &judged.seen.subject, context, &observation)
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        relay::check_protocol(response, session.is_upgrade_req())?;
+        if !response.status.is_informational() {
+            self.part(session);
+            if let Some(intake) = exchange.intake() {
+                intake.answered();
+                session.set_read_timeout(Some(intake.patience()));
+            }
+        }
+        self.tell_client(response, exchange)
     }
 }

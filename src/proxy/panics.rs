@@ -5,6 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
 
+use pingora::{Error, ErrorType, Result};
+
+use super::Gate;
+
 /// Something has panicked. What it said is for nobody's eyes: it may quote what a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Panicked;
@@ -23,6 +27,25 @@ pub(super) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Outp
     .await
 }
 
+/// Does something to its end, or to its panic.
+pub(super) fn caught_at_once<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // As above.
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked)
+}
+
+impl Gate {
+    /// Does what a filter has to do. A panic in it is a failure of the request, which is answered and recorded as such.
+    pub(super) fn unharmed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        caught_at_once(work).unwrap_or_else(|panicked| Err(self.broken(panicked)))
+    }
+
+    /// Counts a panic; what its request fails with.
+    pub(super) fn broken(&self, _: Panicked) -> Box<Error> {
+        self.drain.broke_off();
+        Error::explain(ErrorType::InternalError, "a panic")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +59,11 @@ mod tests {
             panic!("later");
         });
         assert_eq!(caught(later).await.map(|(): ()| 2), Err(Panicked));
+    }
+
+    #[test]
+    fn what_is_done_at_once_ends_as_it_would_or_with_its_panic() {
+        assert_eq!(caught_at_once(|| 1), Ok(1));
+        assert_eq!(caught_at_once(|| panic!("at once")).map(|(): ()| 2), Err(Panicked));
     }
 }

@@ -20,6 +20,8 @@ fn bomb<'a>(facts: &Facts<'a>, _: &Name) -> Value<'a> {
     Value::text("fine")
 }
 
+const FUSE: Signal = Signal::property(Root::Response, "fuse", Kind::Text, "panics for some", bomb);
+
 /// A gate with room for one request of each client at a time, so that a place that is not given back shows.
 fn gate() -> Running {
     let files = Setup::new()
@@ -59,4 +61,24 @@ fn a_panic_ends_its_own_request_and_nothing_else() {
     let files = gate.stop();
     assert!(begun.elapsed() < Duration::from_secs(60), "nothing is waited for");
     assert_eq!(files.records(BROKEN).len(), BROKEN, "what was judged is recorded");
+}
+
+#[test]
+fn a_panic_after_the_answer_takes_nothing_from_the_client_nor_its_record() {
+    let script = "fn observe(req, res, risk) { if res.fuse != \"fine\" { risk.count(\"never\"); } }\n\
+                  fn assess(req, risk) {}\n";
+    let files = Setup::new()
+        .section("counters.never", "per = \"client\"\nwindow = \"1m\"")
+        .script("10-fuse", script)
+        .write();
+    let vocabulary = Vocabulary::standard().with(FUSE);
+    let gate = Running::start_with(files, vocabulary).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let mut client = gate.connect();
+    for path in ["/boom", "/", "/boom", "/"] {
+        let answer = client.send(&Request::get(path)).unwrap();
+        assert_eq!(answer.status, 200, "{path}, on the same connection");
+        let record = gate.record_of(&answer);
+        assert_eq!((&record["path"], &record["status"]), (&path.into(), &200.into()));
+    }
+    assert!(gate.metrics().lines().any(|line| line == "riskgate_panics_total 2"), "{}", gate.metrics());
 }
