@@ -16,7 +16,7 @@ use crate::facts::problem::Problem;
 use crate::facts::time::Wall;
 use crate::geoip::Summary;
 use crate::proxy::acme::Wanted;
-use crate::proxy::http2;
+use crate::proxy::{door, http2};
 use crate::record::rfc3339;
 use crate::reload::sources::Sources;
 use crate::reload::{Build, Built};
@@ -313,16 +313,22 @@ impl Checked {
         columns.lines(2)
     }
 
-    /// What requests over HTTP/2 hold if nobody takes an answer.
-    fn requests(&self) -> [(String, usize); 2] {
-        let (server, one) = (&self.loaded.config.server, http2::HELD);
-        let row = |number: usize, whose: &str| {
-            let what = format!("{whose}, {} of {} over HTTP/2", grouped(number as u64), size(one as u64));
-            (what, number.saturating_mul(one))
+    /// What connections hold that idle, and requests if nobody takes an answer.
+    fn requests(&self) -> [(String, usize); 4] {
+        let server = &self.loaded.config.server;
+        let row = |number: usize, of: usize, what: &str| {
+            let what = format!("{what}, {} of {}", grouped(number as u64), size(of as u64));
+            (what, number.saturating_mul(of))
         };
         let of_one = usize::try_from(server.max_requests_per_client).unwrap_or(usize::MAX);
         let of_one = of_one.min(server.max_requests);
-        [row(server.max_requests, "requests under way"), row(of_one, "those of one client")]
+        let (connections, requests) = (server.max_connections, server.max_requests);
+        [
+            row(connections, door::IDLE, "connections that idle"),
+            row(connections, http2::HELD, "answers over HTTP/1.1 that nobody takes"),
+            row(requests, http2::HELD, "answers over HTTP/2 that nobody takes"),
+            row(of_one, http2::HELD, "those of one client"),
+        ]
     }
 
     fn disk(&self) -> String {

@@ -155,7 +155,7 @@ const MAX_WASTED_PER_CLIENT: Key<Number<u32>> = Key {
 const MAX_REQUESTS: Key<Number<usize>> = Key {
     name: "max_requests",
     kind: Number { from: 1, to: 10_000_000 },
-    fallback: Fallback::Is("20000"),
+    fallback: Fallback::Is("5000"),
     doc: "Requests over HTTP/2 under way in all; one more is answered with 503 and `Retry-After`. Over HTTP/1.1 a connection \
           has one at a time.",
 };
