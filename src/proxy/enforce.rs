@@ -335,11 +335,12 @@ pub(super) fn left(judged: &Judged, traffic: &Traffic, now: Tick) -> Option<Left
 }
 
 fn throttled(judged: &Judged, rejection: Rejection) -> Refusal {
-    let Rejection { retry_after, quota, window, .. } = rejection;
+    let Rejection { retry_after, quota, window, kept, .. } = rejection;
     let limit = RateLimit { quota, window: window.duration(), remaining: 0, reset: retry_after };
     Refusal::new(RefusalStatus::TooManyRequests, judged.id)
         .of_type(ProblemType::AbnormalUsageDetected)
         .retry_after(retry_after)
+        .kept((!kept.is_zero()).then_some(kept))
         .rate_limit(limit)
 }
 

@@ -109,7 +109,9 @@ impl Line {
         let due = retry_after.saturating_sub(since(self.at, now));
         let pace = window.duration() / u32::try_from(quota).unwrap_or(u32::MAX).max(1);
         let others = pace.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
-        Rejection { retry_after: due.saturating_add(others).max(SHORTEST), ..self.told }
+        // A place is kept for the first of the line at most.
+        let kept = Duration::ZERO;
+        Rejection { retry_after: due.saturating_add(others).max(SHORTEST), kept, ..self.told }
     }
 
     fn position(&self, number: u64) -> Option<usize> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::fair::{self, Wait};
 use super::limit::{Limit, Rate, Tally};
+use super::line;
 use super::settings::Interval;
 use super::subject::Subject;
 use super::window;
@@ -45,6 +46,8 @@ pub struct Rejection {
     pub quota: u64,
     /// That limit's window.
     pub window: Interval,
+    /// For how long a place is kept after that time; zero if none is.
+    pub kept: Duration,
 }
 
 /// What limits would still let through.
@@ -67,6 +70,7 @@ struct Passing<'a> {
 /// What a limit says of a request that it has not counted yet.
 enum Glance<'a> {
     Plain { glance: window::Glance<'a>, quota: u64 },
+    Line(line::Glance<'a>),
     Fair(fair::Glance<'a>),
 }
 
@@ -137,12 +141,17 @@ impl Check<'_> {
         let (key, quota) = (self.limit.key(subject), self.rate.quota(self.limit.spec().window));
         match self.limit.tally() {
             Tally::Window(window) => Glance::Plain { glance: window.glance(key, now), quota },
+            Tally::Line(window, promises) => {
+                let member = subject.member(self.limit.spec().per, key);
+                Glance::Line(line::Glance::new(window, promises, key, member, quota, now))
+            }
             Tally::Fair(fair) => Glance::Fair(fair.glance(key, subject, quota, now)),
         }
     }
 
     fn rejection(&self, check: usize, wait: Wait) -> Rejection {
-        Rejection { check, retry_after: wait.time, quota: wait.share, window: self.limit.spec().window }
+        let Wait { time, share, kept } = wait;
+        Rejection { check, retry_after: time, quota: share, window: self.limit.spec().window, kept }
     }
 }
 
@@ -150,7 +159,8 @@ impl Glance<'_> {
     /// Why the request has to wait, if it has to.
     fn refusal(&self) -> Option<Wait> {
         match self {
-            Self::Plain { glance, quota } => glance.refusal(*quota).map(|time| Wait { time, share: *quota }),
+            Self::Plain { glance, quota } => glance.refusal(*quota).map(|time| Wait::alone(time, *quota)),
+            Self::Line(glance) => glance.refusal(),
             Self::Fair(glance) => glance.refusal(),
         }
     }
@@ -158,7 +168,8 @@ impl Glance<'_> {
     /// Counts the request, if it still fits.
     fn take(&self) -> Result<(), Wait> {
         match self {
-            Self::Plain { glance, quota } => glance.take(*quota).map_err(|time| Wait { time, share: *quota }),
+            Self::Plain { glance, quota } => glance.take(*quota).map_err(|time| Wait::alone(time, *quota)),
+            Self::Line(glance) => glance.take(),
             Self::Fair(glance) => glance.take(),
         }
     }
@@ -167,6 +178,7 @@ impl Glance<'_> {
     fn give_back(&self) {
         match self {
             Self::Plain { glance, quota } => glance.give_back(*quota),
+            Self::Line(glance) => glance.give_back(),
             Self::Fair(glance) => glance.give_back(),
         }
     }
@@ -174,7 +186,7 @@ impl Glance<'_> {
     /// Notes that it was refused here.
     fn refuse(&self) {
         match self {
-            Self::Plain { .. } => {}
+            Self::Plain { .. } | Self::Line(_) => {}
             Self::Fair(glance) => glance.refuse(),
         }
     }
@@ -211,8 +223,8 @@ mod tests {
         let checks = [Check { limit: &client, rate: rate(1.0) }, Check { limit: &country, rate: rate(1.5) }];
         let (first, second) = (subject("DE", 1), subject("DE", 2));
         assert_eq!(pass(&traffic, &first, &checks, 50, at(0.0)), 10);
-        assert_eq!(pass(&traffic, &second, &checks, 50, at(0.0)), 5);
         assert_eq!(refusal(&traffic, &first, &checks, at(0.0)).check, 0);
+        assert_eq!(pass(&traffic, &second, &checks, 50, at(0.0)), 5);
         assert_eq!(refusal(&traffic, &second, &checks, at(0.0)).check, 1);
         // The country refused 45 requests of the second client, whose own limit has counted none of them.
         assert_eq!(client.admitted_rate(&second, at(0.0)), 0.5);

@@ -48,6 +48,20 @@ impl Moment {
         let epoch = now / length;
         Self { epoch, remaining: length - (now - epoch * length), interval }
     }
+
+    /// So many intervals later, up to one.
+    pub(super) fn after(self, intervals: f32) -> Self {
+        let length = self.interval.nanos();
+        let later = (length as f64 * f64::from(intervals)) as u64;
+        match self.remaining.checked_sub(later) {
+            Some(remaining) if remaining > 0 => Self { remaining, ..self },
+            _ => Self {
+                epoch: self.epoch + 1,
+                remaining: length - (later - self.remaining).min(length - 1),
+                ..self
+            },
+        }
+    }
 }
 
 impl Cell {

@@ -26,7 +26,7 @@ impl Limit {
     pub fn lane(&self, subject: &Subject) -> Lane {
         let key = self.key(subject);
         Lane(match self.tally() {
-            Tally::Window(_) => key,
+            Tally::Window(_) | Tally::Line(..) => key,
             Tally::Fair(_) => subject.member(self.spec().per, key),
         })
     }

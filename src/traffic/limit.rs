@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::admission::Left;
 use super::fair::{Crowd, Fair};
+use super::promise::Promises;
 use super::reading::Reading;
 use super::settings::{Interval, TrafficError};
 use super::subject::{Key, Per, Subject};
@@ -62,6 +63,8 @@ pub struct Limit {
 pub(super) enum Tally {
     /// One count for each key.
     Window(Arc<Window>),
+    /// The same for keys that clients share first come, first served, with places that are kept for those who come back.
+    Line(Arc<Window>, Promises),
     /// And one for each of its clients and networks.
     Fair(Box<Fair>),
 }
@@ -127,7 +130,7 @@ impl Limit {
     pub(super) fn reading(&self, subject: &Subject, now: Tick) -> Reading {
         let key = self.key(subject);
         match &self.tally {
-            Tally::Window(window) => window.read(key, now),
+            Tally::Window(window) | Tally::Line(window, _) => window.read(key, now),
             Tally::Fair(fair) => fair.read(key, now),
         }
     }
@@ -136,7 +139,7 @@ impl Limit {
     pub(super) fn left(&self, subject: &Subject, quota: u64, now: Tick) -> Left {
         let key = self.key(subject);
         let (reading, remaining, wait) = match &self.tally {
-            Tally::Window(window) => {
+            Tally::Window(window) | Tally::Line(window, _) => {
                 let glance = window.glance(key, now);
                 (glance.reading, glance.room(quota), glance.refusal(quota))
             }
@@ -168,13 +171,21 @@ impl Limit {
 
     pub(super) fn fair(&self) -> Option<&Fair> {
         match &self.tally {
-            Tally::Window(_) => None,
+            Tally::Window(_) | Tally::Line(..) => None,
             Tally::Fair(fair) => Some(fair),
         }
     }
 
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    pub(super) fn promises(&self) -> Option<&Promises> {
+        match &self.tally {
+            Tally::Window(_) => None,
+            Tally::Line(_, promises) => Some(promises),
+            Tally::Fair(fair) => Some(fair.promises()),
+        }
     }
 
     pub(super) fn key(&self, subject: &Subject) -> Key {

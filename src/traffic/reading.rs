@@ -27,6 +27,16 @@ impl Reading {
         self.previous as f64 * weight + self.current as f64
     }
 
+    /// The estimate after so many more windows, up to one, if nothing is counted until then.
+    pub(super) fn after(&self, windows: f32) -> f32 {
+        let left = self.remaining as f32 / self.interval.nanos() as f32 - windows;
+        if left > 0.0 {
+            self.previous as f32 * left + self.current as f32
+        } else {
+            self.current as f32 * (1.0 + left)
+        }
+    }
+
     /// Events per second over the interval before now.
     pub(super) fn per_second(&self) -> f64 {
         self.estimate() / self.interval.seconds()

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::Part;
 use super::fair::{Fair, Members};
 use super::limit::{Limit, LimitSpec, Tally};
+use super::promise::Promises;
 use super::settings::{Interval, Settings, Shape, TrafficError};
+use super::subject::Per;
 use super::window::Window;
 use crate::facts::time::Tick;
 
@@ -95,7 +97,10 @@ impl Registry {
         let pools = limits.iter().filter_map(|limit| {
             Some(part(format!("shares of limit `{}`", limit.spec().name), limit.fair()?.bytes()))
         });
-        windows.chain(members).chain(pools).collect()
+        let promises = limits.iter().filter_map(|limit| {
+            Some(part(format!("promises of limit `{}`", limit.spec().name), limit.promises()?.bytes()))
+        });
+        windows.chain(members).chain(pools).chain(promises).collect()
     }
 
     /// What is in use; the lock is not held while it is worked on.
@@ -128,9 +133,11 @@ impl Shelves {
         } else if spec.is_exact() {
             let window = Arc::new(Window::of_countries(spec.window, now));
             self.remember(Purpose::Countries(spec.name.clone()), &window);
-            Tally::Window(window)
-        } else {
+            Tally::Line(window, Promises::new())
+        } else if spec.per == Per::Client {
             Tally::Window(self.shared(spec.window, shape, now))
+        } else {
+            Tally::Line(self.shared(spec.window, shape, now), Promises::new())
         };
         let limit = Arc::new(Limit::new(spec.clone(), tally, self.next_tag));
         self.limits.push(Arc::downgrade(&limit));
@@ -241,7 +248,7 @@ mod tests {
         let specs = [spec("a", Per::Client, 10), plain("b", Per::Country, 10), spec("c", Per::Country, 10)];
         let limits = traffic.limits(&specs, at(0.0)).unwrap();
         assert!(limits.iter().all(|limit| admits(&traffic, limit)));
-        assert_eq!(traffic.memory().len(), empty.len() + 4);
+        assert_eq!(traffic.memory().len(), empty.len() + 6);
         drop(limits);
         traffic.rotate(at(0.0));
         assert_eq!(traffic.memory(), empty);
@@ -262,13 +269,14 @@ mod tests {
         assert_eq!(traffic.memory_bytes(), empty + shared_bytes(&traffic));
         let more = [plain("k", Per::Country, 10), plain("l", Per::Asn, 11)];
         let _more = traffic.limits(&more, at(0.0)).unwrap();
-        let (shared, exact) = (shared_bytes(&traffic), 676 * (8 + 128));
-        assert_eq!(traffic.memory_bytes(), empty + 2 * shared + exact);
-        // Fair limits share their members, and have a line for each country, or 4,104 for whatever there is.
+        let (shared, exact, promises) = (shared_bytes(&traffic), 676 * (8 + 128), Promises::new().bytes());
+        assert_eq!(traffic.memory_bytes(), empty + 2 * shared + exact + 2 * promises);
+        assert!((128 << 10..140 << 10).contains(&promises), "{promises}");
+        // Fair limits share their members, and have promises of their own, and a line for each country, or 4,104 for whatever there is.
         let fair = [spec("k", Per::Country, 10), spec("l", Per::Asn, 10), spec("m", Per::Country, 10)];
         let _fair = traffic.limits(&fair, at(0.0)).unwrap();
         let members = traffic.settings().keys.slots() * 16 * 9 / 8;
-        let all = empty + 2 * shared + exact + members + (2 * 676 + 4_104) * 64;
+        let all = empty + 2 * shared + exact + members + (2 * 676 + 4_104) * 64 + 5 * promises;
         assert_eq!(traffic.memory_bytes(), all);
         for n in 0..1_000 {
             traffic.offer(&subject("DE", n), at(0.0));
@@ -301,6 +309,8 @@ mod tests {
                 "countries of limit `country`",
                 "clients of fair limits over 1s",
                 "shares of limit `country`",
+                "promises of limit `country`",
+                "promises of limit `country`",
             ]
         );
     }

@@ -69,6 +69,11 @@ impl Window {
         Self { interval, cells, trails, rotated: AtomicU64::new(Moment::at(interval, now).epoch) }
     }
 
+    /// Where a tick lies.
+    pub(super) fn moment(&self, now: Tick) -> Moment {
+        Moment::at(self.interval, now)
+    }
+
     /// Bytes of counters, however many keys there are.
     pub(super) fn bytes(&self) -> usize {
         let cells = match &self.cells {
@@ -161,6 +166,14 @@ impl Glance<'_> {
         let known =
             self.noticed(quota).and_then(|(trails, spot)| trails.room(spot, quota, self.used(), self.moment));
         known.unwrap_or_else(|| self.reading.room(quota))
+    }
+
+    /// How many more fit into `quota` after so many more windows, up to one, if nothing is counted until then.
+    pub(super) fn room_after(&self, quota: u64, windows: f32) -> f32 {
+        let moment = self.moment.after(windows);
+        let known =
+            self.noticed(quota).and_then(|(trails, spot)| trails.room(spot, quota, self.used(), moment));
+        known.map_or_else(|| quota as f32 + 0.5 - self.reading.after(windows), |room| room as f32)
     }
 
     /// Counts one if it still fits into `quota`; otherwise nothing stays counted, and how long to wait is the error.

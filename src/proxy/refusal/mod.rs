@@ -32,6 +32,8 @@ pub struct Refusal {
     status: RefusalStatus,
     problem: ProblemType,
     retry_after: Option<Duration>,
+    /// For how long a place is kept after that.
+    kept: Option<Duration>,
     rate_limit: Option<RateLimit>,
     decision: Uuid,
 }
@@ -103,7 +105,14 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-u
 impl Refusal {
     /// A refusal that says no more than its status.
     pub fn new(status: RefusalStatus, decision: Uuid) -> Self {
-        Self { status, problem: ProblemType::Blank, retry_after: None, rate_limit: None, decision }
+        Self {
+            status,
+            problem: ProblemType::Blank,
+            retry_after: None,
+            kept: None,
+            rate_limit: None,
+            decision,
+        }
     }
 
     /// Says which type of problem it is.
@@ -114,6 +123,11 @@ impl Refusal {
     /// Says when to come back, if that can be said.
     pub fn retry_after(self, wait: impl Into<Option<Duration>>) -> Self {
         Self { retry_after: wait.into(), ..self }
+    }
+
+    /// For how long a place is kept after `Retry-After`, if one is: jitter does not send the client away for longer.
+    pub fn kept(self, kept: Option<Duration>) -> Self {
+        Self { kept, ..self }
     }
 
     /// Says which limit was hit.
@@ -130,7 +144,7 @@ impl Refusal {
     /// clients that come back: by up to a quarter of the wait, and at least a second now and then.
     /// Fails only if Pingora cannot hold the header.
     pub fn on_wire(&self, form: &Form, jitter: f64) -> pingora::Result<(ResponseHeader, Bytes)> {
-        let retry_after = self.retry_after.map(|wait| whole_seconds_with_jitter(wait, jitter));
+        let retry_after = self.retry_after.map(|wait| whole_seconds_with_jitter(wait, self.kept, jitter));
         let (content_type, body) = match form.media {
             Media::Grpc => return Ok((grpc::trailers_only(self, retry_after)?, Bytes::new())),
             Media::Problem => ("application/problem+json", body::problem(self)),
@@ -217,9 +231,10 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(part).max(1)
 }
 
-fn whole_seconds_with_jitter(wait: Duration, jitter: f64) -> u64 {
+fn whole_seconds_with_jitter(wait: Duration, kept: Option<Duration>, jitter: f64) -> u64 {
     let wait = whole_seconds(wait);
-    let most = 1.0 + wait as f64 / 4.0;
+    let quarter = wait as f64 / 4.0;
+    let most = 1.0 + kept.map_or(quarter, |kept| kept.as_secs_f64().min(quarter));
     wait.saturating_add((jitter.clamp(0.0, 1.0) * most) as u64)
 }
 

@@ -155,11 +155,20 @@ fn another_origin_may_read_a_refusal_and_a_sibling_also_with_credentials() {
 
 #[test]
 fn jitter_only_ever_adds_and_never_more_than_a_quarter_and_a_second() {
-    let seconds = |wait: u64, jitter| whole_seconds_with_jitter(Duration::from_millis(wait), jitter);
+    let seconds = |wait: u64, jitter| whole_seconds_with_jitter(Duration::from_millis(wait), None, jitter);
     assert_eq!((seconds(0, 0.0), seconds(1, 0.0), seconds(1000, 0.0), seconds(1001, 0.0)), (1, 1, 1, 2));
     assert_eq!((seconds(60_000, 0.5), seconds(60_000, 1.0)), (68, 76));
     assert_eq!((seconds(1000, 0.7), seconds(1000, 0.9)), (1, 2));
     assert_eq!((seconds(4000, -3.0), seconds(4000, 9.0), seconds(4000, f64::NAN)), (4, 6, 4));
+}
+
+#[test]
+fn nobody_is_sent_away_for_longer_than_a_place_is_kept() {
+    let seconds = |kept: u64| {
+        let kept = Some(Duration::from_millis(kept));
+        whole_seconds_with_jitter(Duration::from_secs(60), kept, 1.0)
+    };
+    assert_eq!((seconds(900), seconds(1_250), seconds(7_500), seconds(100_000)), (61, 62, 68, 76));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn lanes() -> [Lane; 2] {
 /// A limit of 1 request/s that will have room in so many seconds.
 fn told(seconds: u64) -> Rejection {
     let retry_after = Duration::from_secs(seconds);
-    Rejection { check: 0, retry_after, quota: 10, window: Interval::TEN_SECONDS }
+    Rejection { check: 0, retry_after, quota: 10, window: Interval::TEN_SECONDS, kept: Duration::ZERO }
 }
 
 fn join(room: &WaitingRoom, lane: Lane) -> Option<Place<'_>> {

@@ -11,13 +11,16 @@ mod retries;
 mod share;
 #[cfg(test)]
 mod simulation;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::pool::{Line, Pool, Pools};
+use self::pool::{Pool, Pools};
 use self::share::{Claim, ceiling};
+pub(super) use self::wait::Wait;
 use super::cell::{Cell, Moment};
+use super::promise::{Outlook, Promise, Promises, Visit};
 use super::reading::Reading;
 use super::settings::{Interval, Shape};
 use super::subject::{Key, Per, Subject};
@@ -29,6 +32,7 @@ pub(super) struct Fair {
     per: Per,
     pools: Pools,
     members: Arc<Members>,
+    promises: Promises,
 }
 
 /// Clients and networks in pools; all fair limits over one interval share them.
@@ -52,26 +56,22 @@ pub(super) struct Glance<'a> {
     client: Place,
     network_key: Key,
     network: Place,
-    pressed: Option<Pressed>,
+    visit: Visit<'a>,
+    pressed: Option<Pressed<'a>>,
 }
 
 /// What is known of a request in a pool that is not calm.
 #[derive(Clone, Copy)]
-struct Pressed {
+struct Pressed<'a> {
     claim: Claim,
     own: Reading,
     network: Reading,
     held: f32,
     weight: f32,
-}
-
-/// Why a request has to wait, and how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
-    /// When a retry passes.
-    pub(super) time: Duration,
-    /// What this client may have in a window.
-    pub(super) share: u64,
+    /// The place that is kept for the client.
+    promise: Option<Promise<'a>>,
+    /// Whom else places are kept for.
+    outlook: Outlook,
 }
 
 /// A pool that is over its limit, for display.
@@ -96,12 +96,10 @@ const ORDINARY: f32 = 1.0;
 const NETWORKS: f32 = 8.0;
 /// Experience is this part of a quota, in samples.
 const EXPERIENCE: f32 = 1.0 / 512.0;
-/// A retry is told to wait until it is this far below its share, since shares move.
-const MARGIN: f32 = 0.7;
+/// A quota below this is steered too softly to tell shares apart: places that are kept decide as well.
+const FINE: f32 = 232.0;
 /// A share below this is too coarse to wait for: a place is waited for instead.
 const SMALL: f32 = 12.0;
-/// Places are handed out to those who wait up to this part of what there is.
-const USED: f32 = 0.75;
 
 impl Members {
     pub(super) fn new(interval: Interval, shape: Shape) -> Self {
@@ -129,7 +127,11 @@ impl Fair {
             Per::Country => Pools::of_countries(),
             Per::Client | Per::Asn | Per::Route => Pools::of_keys(),
         };
-        Self { per, pools, members }
+        Self { per, pools, members, promises: Promises::new() }
+    }
+
+    pub(super) fn promises(&self) -> &Promises {
+        &self.promises
     }
 
     /// Bytes of its pools.
@@ -154,6 +156,7 @@ impl Fair {
         let moment = Moment::at(members.interval, now);
         let pool = self.pools.of(key, moment);
         let network_key = subject.network(self.per, key);
+        let client = members.cells.place(subject.member(self.per, key));
         let mut glance = Glance {
             members,
             pool,
@@ -161,13 +164,15 @@ impl Fair {
             moment,
             long: Moment::at(members.long, now),
             quota,
-            client: members.cells.place(subject.member(self.per, key)),
+            client,
             network_key,
             network: members.cells.place(network_key),
+            visit: self.promises.visit(key.number(), client.hash(), moment),
             pressed: None,
         };
         let admitted = glance.reading.estimate() as f32;
-        if Claim::is_calm(quota as f32, admitted, pool.held(moment)) {
+        let calm = Claim::is_calm(quota as f32, admitted, pool.held(moment));
+        if calm && self.promises.is_quiet(key.number(), moment) {
             pool.rest(quota as f32, moment);
             return glance;
         }
@@ -192,13 +197,14 @@ impl Fair {
     }
 }
 
-impl Glance<'_> {
+impl<'a> Glance<'a> {
     /// Reads what decides in a pool that is not calm.
-    fn press(&self, admitted: f32, shares: u16) -> Pressed {
+    fn press(&self, admitted: f32, shares: u16) -> Pressed<'a> {
         let Self { pool, moment, .. } = *self;
         let (own, network) = (self.read(self.client), self.read(self.network));
         let (quota, weight) = (self.quota as f32, f32::from(shares));
         let taken = own.estimate() as f32;
+        let (promise, outlook) = (self.visit.promise(), self.visit.outlook());
         let claim = Claim {
             quota,
             admitted,
@@ -207,7 +213,8 @@ impl Glance<'_> {
             taken,
             growth: self.growth(&network),
         };
-        Pressed { claim, own, network, held: pool.steer(&claim, moment), weight }
+        let held = pool.steer(&claim, moment);
+        Pressed { claim, own, network, held, weight, promise, outlook }
     }
 
     /// How many times its usual part of the pool the network has, counting this request by half.
@@ -229,10 +236,16 @@ impl Glance<'_> {
     /// Why the request has to wait, if it has to.
     pub(super) fn refusal(&self) -> Option<Wait> {
         let Some(pressed) = &self.pressed else { return None };
-        let passes = if pressed.is_alone(&self.reading) {
-            self.reading.admits(self.quota)
+        let fits = || self.free(pressed) == Some(Duration::ZERO);
+        let Pressed { claim, held, .. } = pressed;
+        let passes = if pressed.is_promised(self.moment) {
+            self.reading.admits(ceiling(self.quota)) && (pressed.is_coarse() || claim.passes(*held))
+        } else if pressed.is_alone(&self.reading) {
+            self.reading.admits(self.quota) && (pressed.outlook == Outlook::EMPTY || fits())
         } else {
-            self.reading.admits(ceiling(self.quota)) && pressed.claim.passes(pressed.held)
+            self.reading.admits(ceiling(self.quota))
+                && claim.passes(*held)
+                && (pressed.needs_no_room() || fits())
         };
         (!passes).then(|| self.wait(pressed))
     }
@@ -248,6 +261,9 @@ impl Glance<'_> {
         let most = if alone { self.quota } else { ceiling(self.quota) };
         let taken = self.pool.admitted.take(most, self.moment);
         let before = taken.map_err(|full| Wait { share: self.quota, ..Wait::of(&full, most) })?;
+        if let Some(promise) = self.pressed.as_ref().and_then(|pressed| pressed.promise) {
+            self.visit.redeem(&promise);
+        }
         if self.cell(self.client).add(1, self.moment) == 0 {
             self.pool.clients.add(1, self.moment);
         }
@@ -277,39 +293,26 @@ impl Glance<'_> {
     fn cell(&self, place: Place) -> &Cell {
         self.members.cells.claim(place, self.moment)
     }
-
-    #[cold]
-    fn wait(&self, pressed: &Pressed) -> Wait {
-        let Pressed { claim, own, network, held, weight } = *pressed;
-        if pressed.is_alone(&self.reading) {
-            return Wait { time: self.reading.wait(self.quota), share: self.quota };
-        }
-        let window = self.moment.interval.duration();
-        let share = claim.share(claim.pressure(held).max(held)) * weight;
-        let whole = (share as u64).max(1);
-        let place = |line, places: f32| window.mul_f32(self.pool.queue(line, places * USED, self.moment));
-        let time = if claim.is_for_its_network() {
-            place(Line::Crowd, network.estimate() as f32)
-        } else if claim.passes(held) || claim.own <= MARGIN * share {
-            // Everybody waits for a place, not this client for its share.
-            self.reading.wait(ceiling(self.quota)).max(place(Line::Pool, claim.quota))
-        } else if share < SMALL {
-            own.wait(whole).max(place(Line::Pool, claim.quota))
-        } else {
-            own.wait(((MARGIN * share) as u64).max(1))
-        };
-        Wait { time, share: whole }
-    }
 }
 
-impl Wait {
-    /// Until one more fits into `quota`, if nothing else is counted.
-    pub(super) fn of(reading: &Reading, quota: u64) -> Self {
-        Self { time: reading.wait(quota), share: quota }
+impl Pressed<'_> {
+    /// Whether shares are so small that a place is waited for, and kept.
+    fn is_coarse(&self) -> bool {
+        let Claim { quota, own, .. } = self.claim;
+        quota < FINE || own < 1.0 || Claim { growth: 0.0, ..self.claim }.share(self.held) < SMALL
     }
-}
 
-impl Pressed {
+    /// Whether the client need not leave room for those who were told to come: pressure does that where it is fine, and
+    /// where its network is what it waits for.
+    fn needs_no_room(&self) -> bool {
+        self.claim.quota >= FINE || self.claim.is_for_its_network()
+    }
+
+    /// Whether it is time for the client's promise.
+    fn is_promised(&self, moment: Moment) -> bool {
+        self.promise.is_some_and(|promise| promise.is_due(moment))
+    }
+
     /// Whether nobody else was admitted.
     fn is_alone(&self, pool: &Reading) -> bool {
         (self.own.previous, self.own.current) == (pool.previous, pool.current)
