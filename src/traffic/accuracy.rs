@@ -181,18 +181,32 @@ fn a_million_clients_are_judged_as_by_lists_in_memory_as_configured() {
     trial.is_accurate("zipf");
 }
 
-#[test]
-fn countries_that_share_first_come_first_served_are_judged_as_by_lists() {
+/// Countries that are limited first come, first served, to 60 in ten seconds, where each has so many clients.
+fn countries(clients: u32) -> Trial {
     let mut trial = Trial::of(60, 1_024, |traffic| first_come(traffic, "country", Per::Country, 10));
     let codes: Vec<CountryCode> = CountryCode::all().collect();
     let mut random = fastrand::Rng::with_seed(9);
     for n in 0..200_000_u32 {
         let country = (codes.len() as f64).powf(random.f64()) as usize;
-        let from = Subject { country: codes[country], ..subject("DE", n % 1_000) };
+        let from = Subject { country: codes[country], ..subject("DE", country as u32 * 1_000 + n % clients) };
         trial.request_of(&from, country as u32, u64::from(n) * (WINDOW / 8_000));
     }
     assert!(trial.refused > trial.requests / 10);
-    trial.is_accurate("countries");
+    trial
+}
+
+#[test]
+fn countries_are_judged_as_by_lists() {
+    countries(1).is_accurate("countries");
+}
+
+#[test]
+fn places_that_are_kept_for_others_count_as_used_and_nobody_gets_more() {
+    let crowded = countries(1_000);
+    assert_eq!((crowded.too_lax, crowded.innocent), (0, 0));
+    let used =
+        (crowded.requests - crowded.refused) as f64 / (countries(1).requests - countries(1).refused) as f64;
+    assert!((0.9..=1.0).contains(&used), "{used}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::cell::Moment;
 use super::fair::Wait;
-use super::promise::{Promise, Promises, Visit, kept};
+use super::promise::{Outlook, Promise, Promises, Visit, kept};
 use super::subject::Key;
 use super::window::{self, Window};
 use crate::facts::time::Tick;
@@ -58,7 +58,10 @@ impl<'a> Glance<'a> {
         if self.quiet {
             return Some(Duration::ZERO);
         }
-        let outlook = self.visit.outlook();
+        let outlook = self.visit.outlook(self.promise.as_ref());
+        if outlook == Outlook::EMPTY {
+            return Some(Duration::ZERO);
+        }
         outlook.free(self.moment.interval.duration(), |windows| self.glance.room_after(self.quota, windows))
     }
 

@@ -204,7 +204,8 @@ impl<'a> Glance<'a> {
         let (own, network) = (self.read(self.client), self.read(self.network));
         let (quota, weight) = (self.quota as f32, f32::from(shares));
         let taken = own.estimate() as f32;
-        let (promise, outlook) = (self.visit.promise(), self.visit.outlook());
+        let promise = self.visit.promise();
+        let outlook = self.visit.outlook(promise.as_ref());
         let claim = Claim {
             quota,
             admitted,

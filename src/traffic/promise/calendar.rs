@@ -161,14 +161,19 @@ impl Calendar {
         self.kept.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn outlook(&self, moment: Moment) -> Outlook {
+    /// What is expected, apart from one who is due at this unit.
+    pub(super) fn outlook(&self, apart: Option<u64>, moment: Moment) -> Outlook {
         self.clear(moment);
         let now = slot_at(moment);
         let slots = |time| (turns(time, moment) >> (TURN_BITS - SLOTS.ilog2())) as i32;
         let late = (slots(late(moment)) + 1).min(BACK as i32);
         let spread = (slots(spread(moment)) + 1).min(BACK as i32);
-        let promises = (1 - late..=SLOTS as i32)
-            .map(|slot| (slot, self.at(now.wrapping_add_signed(slot)).load(Ordering::Relaxed)));
+        let apart = apart.map(|unit| slot_of(unit) as usize % RING);
+        let promises = (1 - late..=SLOTS as i32).map(|ahead| {
+            let slot = now.wrapping_add_signed(ahead);
+            let own = u16::from(apart == Some(slot as usize % RING));
+            (ahead, self.at(slot).load(Ordering::Relaxed).saturating_sub(own))
+        });
         Outlook::of(promises, spread, self.shows())
     }
 

@@ -115,11 +115,11 @@ impl<'a> Visit<'a> {
         self.line().iter().find_map(mine)
     }
 
-    /// What is expected at this key.
-    pub(super) fn outlook(&self) -> Outlook {
+    /// What is expected at this key, apart from the client itself, which has this `promise`.
+    pub(super) fn outlook(&self, promise: Option<&Promise<'_>>) -> Outlook {
         let calendar = self.promises.calendars.find(self.pool);
         let busy = calendar.filter(|calendar| !calendar.is_quiet(self.moment));
-        busy.map_or(Outlook::EMPTY, |calendar| calendar.outlook(self.moment))
+        busy.map_or(Outlook::EMPTY, |calendar| calendar.outlook(promise.map(Promise::due), self.moment))
     }
 
     /// Promises a place and answers when: not before `soonest`, nor before there is a free one. Those who wait for

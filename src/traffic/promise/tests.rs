@@ -57,9 +57,12 @@ fn nobody_is_expected_after_all_have_come_or_are_too_late() {
     assert!(promises.is_quiet(7, moment(20.0)));
     make(&promises, 1, 20.0).unwrap();
     assert!(!promises.is_quiet(7, moment(20.0)) && promises.is_quiet(8, moment(20.0)));
-    assert_ne!(visit(&promises, 2, 20.0).outlook(), Outlook::EMPTY);
+    assert_ne!(visit(&promises, 2, 20.0).outlook(None), Outlook::EMPTY);
+    // Nobody has to leave room for itself.
+    let own = visit(&promises, 1, 20.0).promise();
+    assert_eq!(visit(&promises, 1, 20.0).outlook(own.as_ref()), Outlook::EMPTY);
     assert!(promises.is_quiet(7, moment(26.5)));
-    assert_eq!(visit(&promises, 2, 26.5).outlook(), Outlook::EMPTY);
+    assert_eq!(visit(&promises, 2, 26.5).outlook(None), Outlook::EMPTY);
 }
 
 #[test]
@@ -84,11 +87,11 @@ fn who_mostly_does_not_come_is_reckoned_with_less() {
                 let there = visit(&promises, client, seconds + 3.0);
                 there.redeem(&there.promise().unwrap());
             }
-            visit(&promises, client, seconds).outlook();
+            visit(&promises, client, seconds).outlook(None);
         }
         // Of ten that are told to come and four places, one more fits if few come.
         assert!((0..10).all(|client| tell(client, 200.0) >= FULL));
-        visit(&promises, 0, 200.0).outlook().free(FULL, |_| 4.0) == Some(Duration::ZERO)
+        visit(&promises, 0, 200.0).outlook(None).free(FULL, |_| 4.0) == Some(Duration::ZERO)
     };
     assert_eq!((fits(true), fits(false)), (false, true));
 }
