@@ -39,8 +39,8 @@ pub enum Admission {
 pub struct Rejection {
     /// Which of the checks refused; of several, the one that will refuse longest.
     pub check: usize,
-    /// When a retry would pass: for a fair limit if the others go on as they do, for any other if nothing else was
-    /// admitted until then. Above zero.
+    /// When a retry would pass: at a limit that clients share a place is kept then, or else it is when one is likely;
+    /// at any other if nothing else was admitted until then. Above zero.
     pub retry_after: Duration,
     /// How many requests this client may have per window: what that limit admits, or the client's fair share of it.
     pub quota: u64,
