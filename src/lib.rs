@@ -36,12 +36,12 @@
 //! | floor | modules | may use |
 //! |---|---|---|
 //! | 6 assembly | [`config`] [`cli`] [`app`] | anything |
-//! | 5 edge: all IO | [`clock`] [`metrics`] [`record`] [`reload`] [`proxy`] [`admin`] [`scoreboard`] [`state`] [`workers`] | pingora, tokio, notify |
+//! | 5 edge: all IO | [`clock`] [`metrics`] [`record`] [`reload`] [`proxy`] [`admin`] [`scoreboard`] [`state`] | pingora, tokio, notify |
 //! | 4 brain | [`snapshot`] [`pipeline`] [`cases`] [`explain`] | |
 //! | 3 judgement | [`decision`] [`rules`] (sole owner of the scripting engine) | rhai |
 //! | 2 vocabulary | [`signals`] (what scripts read) [`actions`] (what scripts say) | rhai's string type |
 //! | 1 knowledge | [`geoip`] [`ip_list`] [`fingerprints`] [`traffic`] [`routes`] | maxminddb, prefix-trie, pingora-limits |
-//! | 0 facts | [`facts`] | http, ipnet, serde, blake3, ring, ppp |
+//! | 0 facts | [`facts`] [`workers`] (what a thread has for itself) | http, ipnet, serde, blake3, ring, ppp |
 //!
 //! # Where do I add ...
 //!

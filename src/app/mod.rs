@@ -59,7 +59,6 @@ use crate::reload::{Attention, Build, KeepUp, Live, Reloader, Requests};
 use crate::scoreboard::{RouteNumbers, SPARE_ROUTES, Scoreboard};
 use crate::signals::{Secrets, Vocabulary};
 use crate::traffic::Traffic;
-use crate::workers;
 use build::Builder;
 use fleet::Fleets;
 use herald::Herald;
@@ -279,7 +278,7 @@ impl Shared {
 
 /// One table of each worker.
 fn scoreboard(config: &Config, live: &Live, clock: Clock) -> Arc<Scoreboard> {
-    let workers = NonZeroUsize::new(config.server.threads).unwrap_or_else(workers::usual);
+    let workers = parts::workers(config);
     let routes = config.routes.len() + SPARE_ROUTES;
     Arc::new(Scoreboard::new(workers, routes, &live.pin(), clock.now().tick))
 }

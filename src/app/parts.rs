@@ -25,7 +25,6 @@ use crate::proxy::unread::Unread;
 use crate::record::{self, Recorder, Running, Settings as RecordSettings};
 use crate::signals::secrets::Names;
 use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError, Weight};
-use crate::workers;
 
 /// The service of the built-in origin.
 pub(super) type EchoService = Bound<pingora::apps::http_app::HttpServer<Echo>>;
@@ -110,7 +109,13 @@ pub fn traffic_settings(config: &Config) -> Result<TrafficSettings, TrafficError
         counter_slots: traffic.counter_slots,
         window: Interval::new(traffic.window)?,
         credential_weight: Weight::new(traffic.credential_weight).unwrap_or_default(),
+        workers: workers(config),
     })
+}
+
+/// How many threads serve requests.
+pub(super) fn workers(config: &Config) -> NonZeroUsize {
+    NonZeroUsize::new(config.server.threads).unwrap_or_else(crate::workers::usual)
 }
 
 /// Which values are shown as pseudonyms.
@@ -241,7 +246,7 @@ pub fn record_settings(config: &Config) -> RecordSettings {
     RecordSettings {
         path: if decisions.enabled { decisions.path.clone() } else { PathBuf::from("/dev/null") },
         queue: NonZeroUsize::new(decisions.queue).unwrap_or(NonZeroUsize::MIN),
-        workers: NonZeroUsize::new(config.server.threads).unwrap_or_else(workers::usual),
+        workers: workers(config),
         max_size: decisions.max_size,
         max_age: decisions.max_age,
         keep_files: decisions.keep_files,

@@ -8,11 +8,13 @@ use std::iter::successors;
 use std::time::Duration;
 
 use super::fair::{self, Wait};
+use super::lease::{Draw, Leases, Lessee, Of, Renewal, Spare};
 use super::limit::{Limit, Rate, Tally};
 use super::line;
 use super::settings::Interval;
 use super::subject::Subject;
 use super::window;
+use crate::facts::place::Asn;
 use crate::facts::time::Tick;
 
 /// One limit that a request has to pass, at the rate that applies to it. A limit that is listed twice counts twice.
@@ -69,14 +71,34 @@ struct Passing<'a> {
 
 /// What a limit says of a request that it has not counted yet.
 enum Glance<'a> {
-    Plain { glance: window::Glance<'a>, quota: u64 },
+    /// A place of this thread's lease: it is counted already.
+    Counted(Spare<'a>),
+    Plain {
+        glance: window::Glance<'a>,
+        quota: u64,
+        ahead: Option<(&'a Leases, Renewal<'a>)>,
+    },
     Line(line::Glance<'a>),
-    Fair(fair::Glance<'a>),
+    Fair(fair::Entry<'a>),
+}
+
+/// Who asks, and when.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    subject: &'a Subject,
+    now: Tick,
+    /// Those of the thread, if places may be counted in advance.
+    leases: Option<&'a Leases>,
 }
 
 /// Counts the request under all `checks`, or under none. No checks: it passes.
-pub(super) fn admit(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Admission {
-    match look(subject, checks, None, now) {
+pub(super) fn admit(
+    subject: &Subject,
+    checks: &[Check<'_>],
+    now: Tick,
+    leases: Option<&Leases>,
+) -> Admission {
+    match look(Asked { subject, now, leases }, checks, None) {
         Ok(()) => Admission::Admit,
         Err(refused) => Admission::Reject(refused),
     }
@@ -92,22 +114,18 @@ pub(super) fn left(subject: &Subject, checks: &[Check<'_>], now: Tick) -> Option
 }
 
 /// Looks at one check after the other; when none is left, counts.
-fn look(
-    subject: &Subject,
-    checks: &[Check<'_>],
-    before: Option<&Passing<'_>>,
-    now: Tick,
-) -> Result<(), Rejection> {
+fn look(asked: Asked<'_>, checks: &[Check<'_>], before: Option<&Passing<'_>>) -> Result<(), Rejection> {
     let Some((check, rest)) = checks.split_first() else {
         return count(before);
     };
     let index = before.map_or(0, |passing| passing.index + 1);
-    let glance = check.glance(subject, now);
+    let glance = check.glance(asked);
     if let Some(wait) = glance.refusal() {
         glance.refuse();
-        return Err(longest(check.rejection(index, wait), subject, rest, now));
+        successors(before, |passing| passing.before).for_each(|passing| passing.glance.leave());
+        return Err(longest(check.rejection(index, wait), asked, rest));
     }
-    look(subject, rest, Some(&Passing { index, check, glance, before }), now)
+    look(asked, rest, Some(&Passing { index, check, glance, before }))
 }
 
 /// Counts under all that passed, or under none.
@@ -117,6 +135,7 @@ fn count(last: Option<&Passing<'_>>) -> Result<(), Rejection> {
         if let Err(wait) = passing.glance.take() {
             passing.glance.refuse();
             all().take(taken).for_each(|passing| passing.glance.give_back());
+            all().skip(taken + 1).for_each(|passing| passing.glance.leave());
             return Err(passing.check.rejection(passing.index, wait));
         }
     }
@@ -125,10 +144,10 @@ fn count(last: Option<&Passing<'_>>) -> Result<(), Rejection> {
 
 /// Of `refused` and the checks after it, the rejection that lasts longest: a retry has to pass them all.
 #[cold]
-fn longest(refused: Rejection, subject: &Subject, rest: &[Check<'_>], now: Tick) -> Rejection {
-    let mut longest = refused;
+fn longest(refused: Rejection, asked: Asked<'_>, rest: &[Check<'_>]) -> Rejection {
+    let (mut longest, asked) = (refused, Asked { leases: None, ..asked });
     for (index, check) in (refused.check + 1..).zip(rest) {
-        match check.glance(subject, now).refusal() {
+        match check.glance(asked).refusal() {
             Some(wait) if wait.time > longest.retry_after => longest = check.rejection(index, wait),
             Some(_) | None => {}
         }
@@ -136,17 +155,26 @@ fn longest(refused: Rejection, subject: &Subject, rest: &[Check<'_>], now: Tick)
     longest
 }
 
-impl Check<'_> {
-    fn glance(&self, subject: &Subject, now: Tick) -> Glance<'_> {
+impl<'c> Check<'c> {
+    fn glance<'a>(&'a self, asked: Asked<'a>) -> Glance<'a> {
+        let Asked { subject, now, leases } = asked;
         let (key, quota) = (self.limit.key(subject), self.rate.quota(self.limit.spec().window));
-        match self.limit.tally() {
-            Tally::Window(window) => Glance::Plain { glance: window.glance(key, now), quota },
+        let window = match self.limit.tally() {
+            Tally::Window(window) => window,
             Tally::Line(window, promises) => {
                 let member = subject.member(self.limit.spec().per, key);
-                Glance::Line(line::Glance::new(window, promises, key, member, quota, now))
+                return Glance::Line(line::Glance::new(window, promises, key, member, quota, now));
             }
-            Tally::Fair(fair) => Glance::Fair(fair.glance(key, subject, quota, now)),
-        }
+            Tally::Fair(fair) => return Glance::Fair(fair.enter(key, subject, quota, now, leases)),
+        };
+        let lessee = Lessee { key, of: Of::Client, quota, asn: Asn::UNKNOWN };
+        let leases = leases.filter(|leases| leases.suit(quota));
+        let ahead = match leases.map(|leases| (leases, leases.draw(&lessee, now))) {
+            Some((_, Draw::Spare(spare))) => return Glance::Counted(spare),
+            Some((leases, Draw::Renewal(renewal))) => Some((leases, renewal)),
+            Some((_, Draw::Nothing)) | None => None,
+        };
+        Glance::Plain { glance: window.glance(key, now), quota, ahead }
     }
 
     fn rejection(&self, check: usize, wait: Wait) -> Rejection {
@@ -159,35 +187,53 @@ impl Glance<'_> {
     /// Why the request has to wait, if it has to.
     fn refusal(&self) -> Option<Wait> {
         match self {
-            Self::Plain { glance, quota } => glance.refusal(*quota).map(|time| Wait::alone(time, *quota)),
+            Self::Counted(_) => None,
+            Self::Plain { glance, quota, .. } => glance.refusal(*quota).map(|time| Wait::alone(time, *quota)),
             Self::Line(glance) => glance.refusal(),
-            Self::Fair(glance) => glance.refusal(),
+            Self::Fair(entry) => entry.refusal(),
         }
     }
 
     /// Counts the request, if it still fits.
     fn take(&self) -> Result<(), Wait> {
         match self {
-            Self::Plain { glance, quota } => glance.take(*quota).map_err(|time| Wait::alone(time, *quota)),
+            Self::Counted(_) => Ok(()),
+            Self::Plain { glance, quota, ahead } => {
+                let taken = match ahead {
+                    Some((leases, renewal)) => glance.take_ahead(*quota, leases, renewal),
+                    None => glance.take(*quota),
+                };
+                taken.map_err(|time| Wait::alone(time, *quota))
+            }
             Self::Line(glance) => glance.take(),
-            Self::Fair(glance) => glance.take(),
+            Self::Fair(entry) => entry.take(),
         }
     }
 
     /// Uncounts the request.
     fn give_back(&self) {
         match self {
-            Self::Plain { glance, quota } => glance.give_back(*quota),
+            Self::Counted(spare) => spare.put_back(),
+            Self::Plain { glance, quota, .. } => glance.give_back(*quota),
             Self::Line(glance) => glance.give_back(),
-            Self::Fair(glance) => glance.give_back(),
+            Self::Fair(entry) => entry.give_back(),
+        }
+    }
+
+    /// Leaves to others what was counted before, since the request will not take it.
+    fn leave(&self) {
+        match self {
+            Self::Counted(spare) => spare.put_back(),
+            Self::Plain { .. } | Self::Line(_) => {}
+            Self::Fair(entry) => entry.leave(),
         }
     }
 
     /// Notes that it was refused here.
     fn refuse(&self) {
         match self {
-            Self::Plain { .. } | Self::Line(_) => {}
-            Self::Fair(glance) => glance.refuse(),
+            Self::Counted(_) | Self::Plain { .. } | Self::Line(_) => {}
+            Self::Fair(entry) => entry.refuse(),
         }
     }
 }
@@ -239,7 +285,12 @@ mod tests {
         let checks = [0, 1, 2].map(|n| Check { limit: &limits[n], rate: full });
         let seen = |index, before| {
             let check: &Check<'_> = &checks[index];
-            Passing { index, check, glance: check.glance(&who, at(0.0)), before }
+            Passing {
+                index,
+                check,
+                glance: check.glance(Asked { subject: &who, now: at(0.0), leases: None }),
+                before,
+            }
         };
         let first = seen(0, None);
         let second = seen(1, Some(&first));

@@ -94,27 +94,33 @@ impl Cell {
     /// nothing stays counted, and what was read is the error. Of threads that race for the last place, at most one
     /// gets it.
     pub(super) fn take(&self, quota: u64, moment: Moment) -> Result<u64, Reading> {
+        self.take_some(1, quota, moment)
+    }
+
+    /// The same for several at once, which all fit or none.
+    pub(super) fn take_some(&self, events: u64, quota: u64, moment: Moment) -> Result<u64, Reading> {
+        let others = events.saturating_sub(1);
         let seen = self.read(moment);
-        if !seen.admits(quota) {
+        if !seen.admits(quota.saturating_sub(others)) {
             return Err(seen);
         }
-        let before = Reading { current: self.add(1, moment), ..seen };
-        if before.admits(quota) {
+        let before = Reading { current: self.add(events, moment), ..seen };
+        if before.admits(quota.saturating_sub(others)) {
             return Ok(before.current);
         }
-        self.give_back(moment.epoch);
+        self.give_back(events, moment.epoch);
         Err(before)
     }
 
-    /// Uncounts one that was counted in interval `epoch`, as far as it still counts.
-    pub(super) fn give_back(&self, epoch: u64) {
+    /// Uncounts so many that were counted in interval `epoch`, as far as they still count.
+    pub(super) fn give_back(&self, events: u64, epoch: u64) {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             let (tag, previous, current) =
                 (Parts::tag_of(word), word >> BITS & MOST, Parts::current_of(word));
             let (previous, current) = match tag.wrapping_sub(epoch as u8) {
-                0 => (previous, current.saturating_sub(1)),
-                1 => (previous.saturating_sub(1), current),
+                0 => (previous, current.saturating_sub(events)),
+                1 => (previous.saturating_sub(events), current),
                 _ => return,
             };
             let next = Parts { tag, previous, current, ahead: false }.word();
@@ -244,9 +250,9 @@ mod tests {
         assert_eq!(cell.take(101, moment(19_999)), Ok(100));
         assert_eq!(cell.take(101, moment(19_999)).map_err(|before| before.current), Err(101));
         cell.add(1, moment(20_000));
-        cell.give_back(moment(19_999).epoch);
+        cell.give_back(1, moment(19_999).epoch);
         assert_eq!(estimate(&cell, 20_000), 101.0);
-        cell.give_back(moment(59_999).epoch);
+        cell.give_back(1, moment(59_999).epoch);
         assert_eq!(estimate(&cell, 20_000), 101.0);
     }
 

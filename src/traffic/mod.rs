@@ -15,6 +15,7 @@ mod counter;
 mod delay;
 mod fair;
 mod inflight;
+mod lease;
 mod limit;
 mod line;
 mod offered;
@@ -49,11 +50,13 @@ use zeroize::Zeroizing;
 
 use self::counter::Shelf;
 use self::inflight::Caps;
+use self::lease::Leases;
 use self::offered::Offered;
 use self::registry::Registry;
 use crate::facts::client::Prefix;
 use crate::facts::place::CountryCode;
 use crate::facts::time::{Now, Tick, Wall};
+use crate::workers::PerThread;
 
 /// Everything that is counted. Made once, shared by all threads and all snapshots.
 pub struct Traffic {
@@ -62,6 +65,7 @@ pub struct Traffic {
     registry: Registry,
     counters: Shelf,
     caps: Caps,
+    leases: PerThread<Leases>,
 }
 
 /// A key of a fair limit that turned requests away within its window: it is over its limit.
@@ -100,7 +104,8 @@ impl Traffic {
     pub fn with_routes<'n>(settings: Settings, routes: impl Iterator<Item = &'n str>, now: Tick) -> Self {
         let counters = Shelf::new(&Zeroizing::new([0; 32]), settings.counter_slots);
         let offered = Offered::new(settings.keys, routes, now);
-        Self { settings, offered, registry: Registry::default(), counters, caps: Caps::default() }
+        let leases = PerThread::new(settings.workers);
+        Self { settings, offered, registry: Registry::default(), counters, caps: Caps::default(), leases }
     }
 
     /// Hashes what is counted under keys that nobody else has: 32 random bytes, which should be forgotten afterwards.
@@ -192,7 +197,8 @@ impl Traffic {
     /// Passes a request through all of `checks` and counts it in each, or in none if one of them refuses.
     /// Everything in the gate that limits a rate ends here.
     pub fn admit(&self, subject: &Subject, checks: &[Check<'_>], now: Tick) -> Admission {
-        admission::admit(subject, checks, now)
+        let leases = self.leases.own(|| Leases::new(self.settings.workers.get()));
+        admission::admit(subject, checks, now, leases)
     }
 
     /// What `checks` would still let through for this subject; `None` without checks. Nothing is counted.
@@ -238,6 +244,8 @@ impl Traffic {
         parts.extend(self.registry.memory());
         parts.extend(self.counters.memory());
         parts.extend(self.caps.memory());
+        let bytes = self.settings.workers.get() * Leases::bytes();
+        parts.push(Part { what: "what threads count in advance".to_owned(), bytes });
         parts
     }
 

@@ -311,6 +311,7 @@ mod tests {
                 "shares of limit `country`",
                 "promises of limit `country`",
                 "promises of limit `country`",
+                "what threads count in advance",
             ]
         );
     }

@@ -4,9 +4,11 @@
 //! whether an interval is zero. Memory follows from configuration alone, never from how many clients there are.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::subject::Weight;
+use crate::workers;
 
 /// What is wrong with a number or a set of limits that an operator asked for.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -54,6 +56,8 @@ pub struct Settings {
     pub window: Interval,
     /// The weight of a client in fair limits while its requests carry a credential.
     pub credential_weight: Weight,
+    /// How many threads admit requests at a time. More would be slower, not wrong.
+    pub workers: NonZeroUsize,
 }
 
 impl Interval {
@@ -157,6 +161,7 @@ impl Default for Settings {
             counter_slots: Self::COUNTER_SLOTS,
             window: Interval::TEN_SECONDS,
             credential_weight: Weight::default(),
+            workers: workers::usual(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cell::{Cell, Moment};
+use super::lease::{Leases, Renewal};
 use super::reading::Reading;
 use super::settings::{Interval, Shape};
 use super::subject::Key;
@@ -189,20 +190,64 @@ impl Glance<'_> {
             Some(Ok(())) => return Ok(()),
             Some(Err(nanos)) => Duration::from_nanos(nanos),
             None if before.admits(quota) => {
-                trails.record(spot, quota, &before, self.moment);
+                trails.record(spot, 1, quota, &before, self.moment);
                 return Ok(());
             }
             None => before.wait(quota),
         };
-        cell.give_back(self.moment.epoch);
+        cell.give_back(1, self.moment.epoch);
         Err(wait)
+    }
+
+    /// Counts one as [`Self::take`] does; and more in advance, if this thread comes often and there is much room.
+    pub(super) fn take_ahead(
+        &self,
+        quota: u64,
+        leases: &Leases,
+        renewal: &Renewal<'_>,
+    ) -> Result<(), Duration> {
+        let (wish, unused) = renewal.settle(self.moment);
+        if let Some(unused) = unused {
+            self.uncount(unused.places(), unused.epoch, quota);
+        }
+        let places = if wish > 1 { wish.min(leases.most(quota, self.used(), self.ample(quota))) } else { 1 };
+        if places > 1 && self.take_some(places, quota) {
+            renewal.sign(places, places, self.moment);
+            return Ok(());
+        }
+        self.take(quota)?;
+        renewal.sign(1, 1, self.moment);
+        Ok(())
+    }
+
+    /// Counts several, if there is still room for them.
+    fn take_some(&self, places: u64, quota: u64) -> bool {
+        let cell = self.found.cell(self.moment);
+        let Some((trails, spot)) = self.noticed(quota) else {
+            return cell.take_some(places, quota, self.moment).is_ok();
+        };
+        let before = Reading { current: cell.add(places, self.moment), ..self.reading };
+        trails.record(spot, places, quota, &before, self.moment);
+        true
+    }
+
+    /// How many fit into `quota` without a look at the trail of each: none if that is not known.
+    fn ample(&self, quota: u64) -> u64 {
+        match self.noticed(quota) {
+            Some((trails, spot)) => trails.room(spot, quota, self.used(), self.moment).unwrap_or(0),
+            None => unnoticed(quota).saturating_sub(self.used()),
+        }
     }
 
     /// Uncounts what was taken, in the interval in which it was counted.
     pub(super) fn give_back(&self, quota: u64) {
-        self.found.cell(self.moment).give_back(self.moment.epoch);
+        self.uncount(1, self.moment.epoch, quota);
+    }
+
+    fn uncount(&self, events: u64, epoch: u64, quota: u64) {
+        self.found.cell(self.moment).give_back(events, epoch);
         if let Some((trails, spot)) = self.noticed(quota) {
-            trails.give_back(spot);
+            trails.give_back(spot, events);
         }
     }
 

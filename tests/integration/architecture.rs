@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 /// Every module of the crate, by floor.
 const FLOORS: &[(u8, &[&str])] = &[
     (6, &["app", "cli", "config", "lib", "main"]),
-    (5, &["admin", "clock", "metrics", "proxy", "record", "reload", "scoreboard", "state", "workers"]),
+    (5, &["admin", "clock", "metrics", "proxy", "record", "reload", "scoreboard", "state"]),
     (4, &["cases", "explain", "pipeline", "snapshot"]),
     (3, &["decision", "rules"]),
     (2, &["actions", "signals"]),
     (1, &["fingerprints", "geoip", "ip_list", "routes", "traffic"]),
-    (0, &["facts"]),
+    (0, &["facts", "workers"]),
 ];
 
 /// What may be named only in some places: a word, the files or folders that may name it, and why.

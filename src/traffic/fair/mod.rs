@@ -5,6 +5,7 @@
 //! so that hammering a closed door changes nothing. What a request may do is decided in [`share`] alone; this file
 //! reads the cells for it and counts in them.
 
+mod ahead;
 mod pool;
 #[cfg(test)]
 mod retries;
@@ -16,6 +17,7 @@ mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::ahead::Entry;
 use self::pool::{Pool, Pools};
 use self::share::{Claim, ceiling};
 pub(super) use self::wait::Wait;
@@ -113,6 +115,11 @@ impl Members {
 
     pub(super) fn bytes(&self) -> usize {
         self.cells.bytes() + self.usual.bytes()
+    }
+
+    /// Lets requests of a network stand for what is usual.
+    fn sample(&self, network: Key, samples: u64, long: Moment) {
+        self.usual.claim(self.usual.place(network), long).add(samples, long);
     }
 
     pub(super) fn rotate(&self, now: Tick) {
@@ -265,30 +272,37 @@ impl<'a> Glance<'a> {
         if let Some(promise) = self.pressed.as_ref().and_then(|pressed| pressed.promise) {
             self.visit.redeem(&promise);
         }
-        if self.cell(self.client).add(1, self.moment) == 0 {
-            self.pool.clients.add(1, self.moment);
-        }
+        self.count_client(1);
         self.cell(self.network).add(1, self.moment);
         let ordinary = |pressed: &Pressed| pressed.claim.growth < ORDINARY;
         if before.is_multiple_of(SAMPLED) && self.pressed.as_ref().is_none_or(ordinary) {
-            self.sample();
+            self.sample(1);
         }
         Ok(())
     }
 
-    /// Lets an admitted request stand for what is usual.
+    fn count_client(&self, places: u64) {
+        if self.cell(self.client).add(places, self.moment) == 0 {
+            self.pool.clients.add(1, self.moment);
+        }
+    }
+
+    /// Lets admitted requests stand for what is usual.
     #[cold]
-    fn sample(&self) {
-        let usual = &self.members.usual;
-        usual.claim(usual.place(self.network_key), self.long).add(1, self.long);
-        self.pool.samples.add(1, self.long);
+    fn sample(&self, samples: u64) {
+        self.members.sample(self.network_key, samples, self.long);
+        self.pool.samples.add(samples, self.long);
     }
 
     /// Uncounts what was taken.
     pub(super) fn give_back(&self) {
-        self.pool.admitted.give_back(self.moment.epoch);
-        self.cell(self.client).give_back(self.moment.epoch);
-        self.cell(self.network).give_back(self.moment.epoch);
+        self.uncount(1, self.moment.epoch);
+    }
+
+    fn uncount(&self, places: u64, epoch: u64) {
+        self.pool.admitted.give_back(places, epoch);
+        self.cell(self.client).give_back(places, epoch);
+        self.cell(self.network).give_back(places, epoch);
     }
 
     fn cell(&self, place: Place) -> &Cell {

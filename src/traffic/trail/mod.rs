@@ -108,7 +108,7 @@ impl Trail {
         loop {
             let word = self.head.load(Ordering::Acquire);
             match self.wait(quota, moment)? {
-                0 if self.step(word, quota, unseen, moment) => return Some(Ok(())),
+                0 if self.step(word, 1, quota, unseen, moment) => return Some(Ok(())),
                 0 => {}
                 wait => return Some(Err(wait)),
             }
@@ -117,22 +117,28 @@ impl Trail {
 
     /// Counts one. `unseen` were counted before it in this interval, should the trail begin here.
     fn record(&self, quota: u64, unseen: u64, moment: Moment) {
-        while !self.step(self.head.load(Ordering::Acquire), quota, unseen, moment) {}
+        self.record_some(1, quota, unseen, moment);
     }
 
-    /// Counts one after `word`, unless another thread was faster.
-    fn step(&self, word: u64, quota: u64, unseen: u64, moment: Moment) -> bool {
+    /// Counts `events` at once, fewer than a group.
+    fn record_some(&self, events: u64, quota: u64, unseen: u64, moment: Moment) {
+        while !self.step(self.head.load(Ordering::Acquire), events, quota, unseen, moment) {}
+    }
+
+    /// Counts `events` after `word`, unless another thread was faster.
+    fn step(&self, word: u64, events: u64, quota: u64, unseen: u64, moment: Moment) -> bool {
         let head = match Head::of(word).at(moment.epoch) {
             head if head.suits(quota) => head,
             head if head.count == 0 => Head::new(quota, head.youth, moment.epoch),
             _ => Head::new(quota, Head::YOUNG, moment.epoch),
         };
         let head = self.begun(head, unseen.min(unnoticed(quota)), moment);
-        if head.count.is_multiple_of(1 << head.shift) {
+        let group = head.count.div_ceil(1 << head.shift);
+        if group << head.shift < head.count + events {
             // Before the event can be seen. Who loses the race has the same time, or nearly.
-            self.mark(head.count >> head.shift).store(units(moment) as u16, Ordering::Relaxed);
+            self.mark(group).store(units(moment) as u16, Ordering::Relaxed);
         }
-        let next = Head { count: head.count + 1, ..head }.word();
+        let next = Head { count: head.count + events, ..head }.word();
         self.head.compare_exchange(word, next, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
@@ -147,9 +153,10 @@ impl Trail {
         Head { count: unseen, ..head }
     }
 
-    /// Uncounts the last event.
-    fn give_back(&self) {
-        let back = |word| Some(Head { count: Head::of(word).count.checked_sub(1)?, ..Head::of(word) }.word());
+    /// Uncounts the last events.
+    fn give_back(&self, events: u64) {
+        let back =
+            |word| Some(Head { count: Head::of(word).count.checked_sub(events)?, ..Head::of(word) }.word());
         // An error says that there is nothing to take back.
         let _ = self.head.fetch_update(Ordering::Release, Ordering::Acquire, back);
     }

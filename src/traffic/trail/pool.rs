@@ -84,17 +84,24 @@ impl Trails {
         trail.take(quota, before.current, moment)
     }
 
-    /// Counts one whatever the quota, if the key has a trail.
-    pub(in crate::traffic) fn record(&self, spot: Spot, quota: u64, before: &Reading, moment: Moment) {
+    /// Counts `events`, a small part of `quota`, whether they fit or not, if the key has a trail.
+    pub(in crate::traffic) fn record(
+        &self,
+        spot: Spot,
+        events: u64,
+        quota: u64,
+        before: &Reading,
+        moment: Moment,
+    ) {
         if let Some(trail) = self.find(spot) {
-            trail.record(quota, before.current, moment);
+            trail.record_some(events, quota, before.current, moment);
         }
     }
 
-    /// Uncounts one.
-    pub(in crate::traffic) fn give_back(&self, spot: Spot) {
+    /// Uncounts so many.
+    pub(in crate::traffic) fn give_back(&self, spot: Spot, events: u64) {
         if let Some(trail) = self.find(spot) {
-            trail.give_back();
+            trail.give_back(events);
         }
     }
 

@@ -80,11 +80,11 @@ fn of_threads_that_race_for_the_last_places_as_many_get_one_as_there_are() {
 fn what_is_given_back_makes_room() {
     let trail = trail(20, 20, 1.0, 0.1);
     assert!(trail.take(20, 0, moment(4.0)).unwrap().is_err());
-    trail.give_back();
+    trail.give_back(1);
     assert_eq!(trail.take(20, 0, moment(4.0)), Some(Ok(())));
     assert!(trail.take(20, 0, moment(4.0)).unwrap().is_err());
     let empty = Trail::new();
-    empty.give_back();
+    empty.give_back(1);
     assert_eq!(empty.room(20, 0, moment(4.0)), Some(20));
 }
 
