@@ -65,7 +65,7 @@ pub struct Left {
 struct Passing<'a> {
     index: usize,
     check: &'a Check<'a>,
-    glance: Glance<'a>,
+    glance: &'a Glance<'a>,
     before: Option<&'a Passing<'a>>,
 }
 
@@ -125,7 +125,7 @@ fn look(asked: Asked<'_>, checks: &[Check<'_>], before: Option<&Passing<'_>>) ->
         successors(before, |passing| passing.before).for_each(|passing| passing.glance.leave());
         return Err(longest(check.rejection(index, wait), asked, rest));
     }
-    look(asked, rest, Some(&Passing { index, check, glance, before }))
+    look(asked, rest, Some(&Passing { index, check, glance: &glance, before }))
 }
 
 /// Counts under all that passed, or under none.
@@ -155,26 +155,38 @@ fn longest(refused: Rejection, asked: Asked<'_>, rest: &[Check<'_>]) -> Rejectio
     longest
 }
 
-impl<'c> Check<'c> {
+impl Check<'_> {
     fn glance<'a>(&'a self, asked: Asked<'a>) -> Glance<'a> {
         let Asked { subject, now, leases } = asked;
         let (key, quota) = (self.limit.key(subject), self.rate.quota(self.limit.spec().window));
-        let window = match self.limit.tally() {
-            Tally::Window(window) => window,
-            Tally::Line(window, promises) => {
-                let member = subject.member(self.limit.spec().per, key);
-                return Glance::Line(line::Glance::new(window, promises, key, member, quota, now));
-            }
-            Tally::Fair(fair) => return Glance::Fair(fair.enter(key, subject, quota, now, leases)),
-        };
-        let lessee = Lessee { key, of: Of::Client, quota, asn: Asn::UNKNOWN };
         let leases = leases.filter(|leases| leases.suit(quota));
-        let ahead = match leases.map(|leases| (leases, leases.draw(&lessee, now))) {
-            Some((_, Draw::Spare(spare))) => return Glance::Counted(spare),
-            Some((leases, Draw::Renewal(renewal))) => Some((leases, renewal)),
-            Some((_, Draw::Nothing)) | None => None,
+        let draw = |leases| match self.limit.tally() {
+            Tally::Line(..) => Draw::Nothing,
+            Tally::Window(_) => {
+                Leases::draw(leases, &Lessee { key, of: Of::Client, quota, asn: Asn::UNKNOWN }, now)
+            }
+            Tally::Fair(fair) => fair.draw(key, subject, quota, now, leases),
         };
-        Glance::Plain { glance: window.glance(key, now), quota, ahead }
+        let ahead = match leases.map(|leases| (leases, draw(leases))) {
+            Some((_, Draw::Spare(spare))) => return Glance::Counted(spare),
+            Some((leases, Draw::Renewal(renewal))) => Some((leases, Some(renewal))),
+            Some((leases, Draw::Nothing)) => Some((leases, None)),
+            None => None,
+        };
+        match (self.limit.tally(), ahead) {
+            (Tally::Window(window), ahead) => {
+                let ahead = ahead.and_then(|(leases, renewal)| Some((leases, renewal?)));
+                Glance::Plain { glance: window.glance(key, now), quota, ahead }
+            }
+            (Tally::Line(window, promises), _) => {
+                let member = subject.member(self.limit.spec().per, key);
+                Glance::Line(line::Glance::new(window, promises, key, member, quota, now))
+            }
+            (Tally::Fair(fair), Some(ahead)) => Glance::Fair(fair.enter(key, subject, quota, now, ahead)),
+            (Tally::Fair(fair), None) => {
+                Glance::Fair(fair::Entry::Looked(fair.glance(key, subject, quota, now), None))
+            }
+        }
     }
 
     fn rejection(&self, check: usize, wait: Wait) -> Rejection {
@@ -283,15 +295,10 @@ mod tests {
         let limits = ["a", "b", "c"].map(|name| limit(&traffic, name, Per::Client, 10));
         let (who, full) = (subject("DE", 1), rate(1.0));
         let checks = [0, 1, 2].map(|n| Check { limit: &limits[n], rate: full });
-        let seen = |index, before| {
-            let check: &Check<'_> = &checks[index];
-            Passing {
-                index,
-                check,
-                glance: check.glance(Asked { subject: &who, now: at(0.0), leases: None }),
-                before,
-            }
-        };
+        let asked = Asked { subject: &who, now: at(0.0), leases: None };
+        let glances = checks.each_ref().map(|check| check.glance(asked));
+        let seen =
+            |index: usize, before| Passing { index, check: &checks[index], glance: &glances[index], before };
         let first = seen(0, None);
         let second = seen(1, Some(&first));
         let third = seen(2, Some(&second));

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::cell::Moment;
+use super::settings::Interval;
 use super::subject::Key;
 use crate::facts::place::Asn;
 use crate::facts::time::Tick;
@@ -79,24 +80,19 @@ pub(super) struct Unused {
 }
 
 struct Slot {
-    terms: Cell<Terms>,
+    /// Nobody, if there was none yet.
+    lessee: Cell<Option<Lessee>>,
+    /// It runs from here
+    from: Cell<u64>,
+    /// to here, in nanoseconds.
+    until: Cell<u64>,
+    /// The number after that of the last place.
+    end: Cell<u64>,
+    /// How many places were taken at once.
+    size: Cell<u32>,
     left: Cell<u32>,
     /// Changes with the lessee.
     serial: Cell<u32>,
-}
-
-#[derive(Clone, Copy)]
-struct Terms {
-    /// Nobody, if there was none yet.
-    lessee: Option<Lessee>,
-    /// It runs from here
-    from: u64,
-    /// to here, in nanoseconds.
-    until: u64,
-    /// How many places were taken at once.
-    size: u64,
-    /// The number after that of the last place.
-    end: u64,
 }
 
 /// Leases that a thread may have at a time.
@@ -137,18 +133,18 @@ impl Leases {
     /// Uses up a place, if there is one.
     pub(super) fn draw(&self, lessee: &Lessee, now: Tick) -> Draw<'_> {
         let Some(slot) = self.slots.get(lessee.home()) else { return Draw::Nothing };
-        let (terms, now) = (slot.terms.get(), now.as_nanos());
-        let is_first = terms.lessee != Some(*lessee);
+        let now = now.as_nanos();
+        let is_first = slot.lessee.get() != Some(*lessee);
         if is_first {
             if !slot.is_free(now) {
                 return Draw::Nothing;
             }
             slot.begin(*lessee, now);
         } else if let Some(left) = slot.left.get().checked_sub(1)
-            && (terms.from..terms.until).contains(&now)
+            && (slot.from.get()..slot.until.get()).contains(&now)
         {
             slot.left.set(left);
-            let number = terms.end.saturating_sub(u64::from(left) + 1);
+            let number = slot.end.get().saturating_sub(u64::from(left) + 1);
             return Draw::Spare(Spare { slot, serial: slot.serial.get(), number });
         }
         Draw::Renewal(Renewal { slot, serial: slot.serial.get(), now, is_first })
@@ -176,20 +172,19 @@ impl Spare<'_> {
 
 impl Renewal<'_> {
     /// Whether there is something to settle besides one place.
-    pub(super) fn matters(&self, moment: Moment) -> bool {
-        !self.is_first && (self.slot.left.get() > 0 || self.wish(moment) > 1)
+    pub(super) fn matters(&self, interval: Interval) -> bool {
+        !self.is_first && (self.slot.left.get() > 0 || self.wish(interval) > 1)
     }
 
     /// How many places would be taken now.
-    fn wish(&self, moment: Moment) -> u64 {
+    fn wish(&self, interval: Interval) -> u64 {
         if self.is_first || !self.holds() {
             return 1;
         }
-        let terms = self.slot.terms.get();
-        let soon = 2 * (moment.interval.nanos() / PARTS);
-        let wish = match self.now.checked_sub(terms.from) {
-            Some(gone) if gone < soon && self.slot.left.get() == 0 => 2 * terms.size,
-            Some(gone) if gone < soon => terms.size / 2,
+        let (soon, size) = (2 * (interval.nanos() / PARTS), u64::from(self.slot.size.get()));
+        let wish = match self.now.checked_sub(self.slot.from.get()) {
+            Some(gone) if gone < soon && self.slot.left.get() == 0 => 2 * size,
+            Some(gone) if gone < soon => size / 2,
             // Rarely, or the clock went back.
             Some(_) | None => 1,
         };
@@ -197,14 +192,13 @@ impl Renewal<'_> {
     }
 
     /// How many places to take now, and what is left of the last lease, which is over. That is no longer there then.
-    pub(super) fn settle(&self, moment: Moment) -> (u64, Option<Unused>) {
-        let (wish, left) = (self.wish(moment), u64::from(self.slot.left.get()));
+    pub(super) fn settle(&self, interval: Interval) -> (u64, Option<Unused>) {
+        let (wish, left) = (self.wish(interval), u64::from(self.slot.left.get()));
         if left == 0 || self.is_first || !self.holds() {
             return (wish, None);
         }
-        let Terms { from, end, .. } = self.slot.terms.get();
         self.slot.left.set(0);
-        let epoch = from / moment.interval.nanos();
+        let (epoch, end) = (self.slot.from.get() / interval.nanos(), self.slot.end.get());
         (wish, Some(Unused { epoch, numbers: end.saturating_sub(left)..end }))
     }
 
@@ -216,8 +210,10 @@ impl Renewal<'_> {
             return;
         }
         let runs = moment.remaining.min(moment.interval.nanos() / PARTS);
-        let terms = self.slot.terms.get();
-        self.slot.terms.set(Terms { from: self.now, until: self.now + runs, size: places, end, ..terms });
+        self.slot.from.set(self.now);
+        self.slot.until.set(self.now + runs);
+        self.slot.end.set(end);
+        self.slot.size.set(places as u32);
         self.slot.left.set(places.saturating_sub(1) as u32);
     }
 
@@ -236,21 +232,31 @@ impl Unused {
 
 impl Slot {
     fn new() -> Self {
-        let terms = Terms { lessee: None, from: 0, until: 0, size: 0, end: 0 };
-        Self { terms: Cell::new(terms), left: Cell::new(0), serial: Cell::new(0) }
+        Self {
+            lessee: Cell::new(None),
+            from: Cell::new(0),
+            until: Cell::new(0),
+            end: Cell::new(0),
+            size: Cell::new(0),
+            left: Cell::new(0),
+            serial: Cell::new(0),
+        }
     }
 
     /// Whether another key may have it: places that were not used are kept until their interval is over, so that
     /// each interval of a key has no more of them than one lease of each thread.
     fn is_free(&self, now: u64) -> bool {
-        let Terms { from, until, .. } = self.terms.get();
+        let (from, until) = (self.from.get(), self.until.get());
         // A lease that is shorter than usual has ended with its interval.
-        let over = from.saturating_add((until - from).saturating_mul(PARTS + 1));
-        self.left.get() == 0 || now < from || now >= over
+        let over = || from.saturating_add((until - from).saturating_mul(PARTS + 1));
+        self.left.get() == 0 || now < from || now >= over()
     }
 
     fn begin(&self, lessee: Lessee, now: u64) {
-        self.terms.set(Terms { lessee: Some(lessee), from: now, until: now, size: 1, end: 0 });
+        self.lessee.set(Some(lessee));
+        self.from.set(now);
+        self.until.set(now);
+        self.size.set(1);
         self.left.set(0);
         self.serial.set(self.serial.get().wrapping_add(1));
     }

@@ -206,7 +206,7 @@ impl Glance<'_> {
         leases: &Leases,
         renewal: &Renewal<'_>,
     ) -> Result<(), Duration> {
-        let (wish, unused) = renewal.settle(self.moment);
+        let (wish, unused) = renewal.settle(self.moment.interval);
         if let Some(unused) = unused {
             self.uncount(unused.places(), unused.epoch, quota);
         }

@@ -14,12 +14,9 @@ use crate::traffic::cell::{Cell, Moment};
 use crate::traffic::lease::{Draw, Leases, Lessee, Of, Renewal, Spare};
 use crate::traffic::reading::Reading;
 use crate::traffic::subject::{Key, Subject};
-use crate::traffic::table::Place;
 
 /// A request that comes to a pool.
 pub(in crate::traffic) enum Entry<'a> {
-    /// All that it counts is counted.
-    Counted(Spare<'a>),
     /// What it counts in the pool is counted.
     Admitted(Admitted<'a>),
     /// It was looked at, and nothing is counted.
@@ -29,72 +26,85 @@ pub(in crate::traffic) enum Entry<'a> {
 /// A request with a place in the pool, of a client that comes rarely.
 pub(in crate::traffic) struct Admitted<'a> {
     fair: &'a Fair,
+    subject: &'a Subject,
     leases: &'a Leases,
     key: Key,
     quota: u64,
     now: Tick,
-    moment: Moment,
     spare: Spare<'a>,
-    client: Place,
-    network: Key,
-    renewal: Option<Renewal<'a>>,
+    client: Option<Renewal<'a>>,
 }
 
 /// What may be counted in advance.
 pub(in crate::traffic) struct Ahead<'a> {
     leases: &'a Leases,
-    now: Tick,
     client: Option<Renewal<'a>>,
     pool: Option<Renewal<'a>>,
 }
 
 impl Fair {
-    /// Looks at a request in the pool of `key`, unless it has a place already.
-    pub(in crate::traffic) fn enter<'a>(
-        &'a self,
+    /// Uses up a place that was counted for this client, if there is one.
+    pub(in crate::traffic) fn draw<'a>(
+        &self,
         key: Key,
         subject: &Subject,
         quota: u64,
         now: Tick,
-        leases: Option<&'a Leases>,
-    ) -> Entry<'a> {
-        let Some(leases) = leases.filter(|leases| leases.suit(quota)) else {
-            return Entry::Looked(self.glance(key, subject, quota, now), None);
-        };
+        leases: &'a Leases,
+    ) -> Draw<'a> {
         let member = subject.member(self.per, key);
-        let client = match leases.draw(&Lessee { key: member, of: Of::Client, quota, asn: subject.asn }, now)
-        {
-            Draw::Spare(spare) => return Entry::Counted(spare),
-            Draw::Renewal(renewal) => Some(renewal),
-            Draw::Nothing => None,
-        };
-        let (client, pool) = match leases.draw(&Lessee { key, of: Of::Pool, quota, asn: Asn::UNKNOWN }, now) {
-            Draw::Spare(spare) => {
-                let (moment, network) =
-                    (Moment::at(self.members.interval, now), subject.network(self.per, key));
-                let place = self.members.cells.place(member);
-                let (fair, renewal) = (self, client);
-                let admitted = Admitted {
-                    fair,
+        leases.draw(&Lessee { key: member, of: Of::Client, quota, asn: subject.asn }, now)
+    }
+
+    /// Looks at a request in the pool of `key`, unless there is a place for it. `client` is what [`Self::draw`] had instead
+    /// of a place.
+    pub(in crate::traffic) fn enter<'a>(
+        &'a self,
+        key: Key,
+        subject: &'a Subject,
+        quota: u64,
+        now: Tick,
+        (leases, client): (&'a Leases, Option<Renewal<'a>>),
+    ) -> Entry<'a> {
+        let pool = match leases.draw(&Lessee { key, of: Of::Pool, quota, asn: Asn::UNKNOWN }, now) {
+            Draw::Spare(spare) if !self.comes_often(key, subject, quota, now, (leases, client.as_ref())) => {
+                return Entry::Admitted(Admitted {
+                    fair: self,
+                    subject,
                     leases,
                     key,
                     quota,
                     now,
-                    moment,
                     spare,
-                    client: place,
-                    network,
-                    renewal,
-                };
-                match admitted.or_often() {
-                    Ok(admitted) => return Entry::Admitted(admitted),
-                    Err(renewal) => (renewal, None),
-                }
+                    client,
+                });
             }
-            Draw::Renewal(renewal) => (client, Some(renewal)),
-            Draw::Nothing => (client, None),
+            Draw::Spare(spare) => {
+                spare.put_back();
+                None
+            }
+            Draw::Renewal(renewal) => Some(renewal),
+            Draw::Nothing => None,
         };
-        Entry::Looked(self.glance(key, subject, quota, now), Some(Ahead { leases, now, client, pool }))
+        Entry::Looked(self.glance(key, subject, quota, now), Some(Ahead { leases, client, pool }))
+    }
+
+    /// Whether all that this client counts should be counted in advance.
+    fn comes_often(
+        &self,
+        key: Key,
+        subject: &Subject,
+        quota: u64,
+        now: Tick,
+        (leases, client): (&Leases, Option<&Renewal<'_>>),
+    ) -> bool {
+        let Members { cells, interval, .. } = &*self.members;
+        if !client.is_some_and(|client| client.matters(*interval)) {
+            return false;
+        }
+        let own = cells.find(cells.place(subject.member(self.per, key)));
+        let own = own.map_or(0, |cell| counted(cell, Moment::at(*interval, now)));
+        leases.most(quota, own, quota) > 1
     }
 }
 
@@ -111,7 +121,7 @@ impl Entry<'_> {
     /// Why the request has to wait, if it has to.
     pub(in crate::traffic) fn refusal(&self) -> Option<Wait> {
         match self {
-            Self::Counted(_) | Self::Admitted(_) => None,
+            Self::Admitted(_) => None,
             Self::Looked(glance, _) => glance.refusal(),
         }
     }
@@ -119,7 +129,6 @@ impl Entry<'_> {
     /// Counts the request, if it still fits.
     pub(in crate::traffic) fn take(&self) -> Result<(), Wait> {
         match self {
-            Self::Counted(_) => Ok(()),
             Self::Admitted(admitted) => {
                 admitted.take();
                 Ok(())
@@ -132,7 +141,6 @@ impl Entry<'_> {
     /// Uncounts what was taken.
     pub(in crate::traffic) fn give_back(&self) {
         match self {
-            Self::Counted(spare) => spare.put_back(),
             Self::Admitted(admitted) => admitted.give_back(),
             Self::Looked(glance, _) => glance.give_back(),
         }
@@ -141,7 +149,6 @@ impl Entry<'_> {
     /// Leaves what was counted in advance to others, since it will not be taken.
     pub(in crate::traffic) fn leave(&self) {
         match self {
-            Self::Counted(spare) => spare.put_back(),
             Self::Admitted(admitted) => admitted.spare.put_back(),
             Self::Looked(..) => {}
         }
@@ -150,45 +157,41 @@ impl Entry<'_> {
     /// Notes that the request was refused here.
     pub(in crate::traffic) fn refuse(&self) {
         match self {
-            Self::Counted(_) | Self::Admitted(_) => {}
+            Self::Admitted(_) => {}
             Self::Looked(glance, _) => glance.refuse(),
         }
     }
 }
 
-impl<'a> Admitted<'a> {
-    /// This, unless the client comes so often that all it counts should be counted in advance. Its place is left then.
-    fn or_often(self) -> Result<Self, Option<Renewal<'a>>> {
-        let own = || self.fair.members.cells.find(self.client).map_or(0, |cell| counted(cell, self.moment));
-        let often = |renewal: &Renewal<'_>| {
-            renewal.matters(self.moment) && self.leases.most(self.quota, own(), self.quota) > 1
-        };
-        if self.renewal.as_ref().is_some_and(often) {
-            self.spare.put_back();
-            return Err(self.renewal);
-        }
-        Ok(self)
-    }
-
+impl Admitted<'_> {
     fn take(&self) {
-        let (members, moment) = (&*self.fair.members, self.moment);
-        if members.cells.claim(self.client, moment).add(1, moment) == 0 {
-            self.fair.pools.of(self.key, moment).clients.add(1, moment);
+        let Fair { members, pools, per } = self.fair;
+        let moment = Moment::at(members.interval, self.now);
+        if self.own(moment).add(1, moment) == 0 {
+            pools.of(self.key, moment).clients.add(1, moment);
         }
-        members.count_network(self.network, self.quota, self.leases, (moment, self.now));
+        let network = self.subject.network(*per, self.key);
+        members.count_network(network, self.quota, self.leases, (moment, self.now));
         if self.spare.number.is_multiple_of(SAMPLED) {
-            members.sample(self.network, 1, Moment::at(members.long, self.now));
+            members.sample(network, 1, Moment::at(members.long, self.now));
         }
-        if let Some(renewal) = &self.renewal {
-            renewal.sign(1, 1, moment);
+        if let Some(client) = &self.client {
+            client.sign(1, 1, moment);
         }
     }
 
     fn give_back(&self) {
-        let (members, moment) = (&*self.fair.members, self.moment);
-        self.fair.pools.of(self.key, moment).admitted.give_back(1, moment.epoch);
-        members.cells.claim(self.client, moment).give_back(1, moment.epoch);
-        members.cells.claim(members.cells.place(self.network), moment).give_back(1, moment.epoch);
+        let Fair { members, pools, per } = self.fair;
+        let moment = Moment::at(members.interval, self.now);
+        let network = members.cells.place(self.subject.network(*per, self.key));
+        pools.of(self.key, moment).admitted.give_back(1, moment.epoch);
+        self.own(moment).give_back(1, moment.epoch);
+        members.cells.claim(network, moment).give_back(1, moment.epoch);
+    }
+
+    fn own(&self, moment: Moment) -> &Cell {
+        let Fair { members, per, .. } = self.fair;
+        members.cells.claim(members.cells.place(self.subject.member(*per, self.key)), moment)
     }
 }
 
@@ -206,7 +209,7 @@ impl Members {
             cell.add(1, moment);
             return;
         };
-        let (wish, unused) = renewal.settle(moment);
+        let (wish, unused) = renewal.settle(moment.interval);
         if let Some(unused) = unused {
             cell.give_back(unused.places(), unused.epoch);
         }
@@ -247,20 +250,21 @@ impl Glance<'_> {
     /// Gives back what was not used of leases that are over. How many places this client and this pool ask for.
     fn settle(&self, ahead: &Ahead<'_>) -> (u64, u64) {
         let settle = |renewal: &Option<Renewal<'_>>| {
-            renewal.as_ref().map_or((1, None), |renewal| renewal.settle(self.moment))
+            renewal.as_ref().map_or((1, None), |renewal| renewal.settle(self.moment.interval))
         };
         let ((client, of_client), (pool, of_pool)) = (settle(&ahead.client), settle(&ahead.pool));
+        let long = self.long();
         if let Some(unused) = of_client {
             self.uncount(unused.places(), unused.epoch);
             let usual = &self.members.usual;
             if let Some(cell) = usual.find(usual.place(self.network_key)) {
-                cell.give_back(samples(&unused.numbers), self.long.epoch);
+                cell.give_back(samples(&unused.numbers), long.epoch);
             }
-            self.pool.samples.give_back(samples(&unused.numbers), self.long.epoch);
+            self.pool.samples.give_back(samples(&unused.numbers), long.epoch);
         }
         if let Some(unused) = of_pool {
             self.pool.admitted.give_back(unused.places(), unused.epoch);
-            self.pool.samples.give_back(samples(&unused.numbers), self.long.epoch);
+            self.pool.samples.give_back(samples(&unused.numbers), long.epoch);
         }
         (client, pool)
     }
@@ -279,10 +283,10 @@ impl Glance<'_> {
     fn take_for_pool(&self, ahead: &Ahead<'_>, places: u64) -> bool {
         let (Some(renewal), Some(numbers)) = (&ahead.pool, self.take_some(places)) else { return false };
         self.count_client(1);
-        self.members.count_network(self.network_key, self.quota, ahead.leases, (self.moment, ahead.now));
-        self.pool.samples.add(samples(&numbers), self.long);
+        self.members.count_network(self.network_key, self.quota, ahead.leases, (self.moment, self.now));
+        self.pool.samples.add(samples(&numbers), self.long());
         if numbers.start.is_multiple_of(SAMPLED) {
-            self.members.sample(self.network_key, 1, self.long);
+            self.members.sample(self.network_key, 1, self.long());
         }
         renewal.sign(places, numbers.end, self.moment);
         true

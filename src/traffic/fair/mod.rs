@@ -53,7 +53,7 @@ pub(super) struct Glance<'a> {
     pool: &'a Pool,
     reading: Reading,
     moment: Moment,
-    long: Moment,
+    now: Tick,
     quota: u64,
     client: Place,
     network_key: Key,
@@ -169,7 +169,7 @@ impl Fair {
             pool,
             reading: pool.admitted.read(moment),
             moment,
-            long: Moment::at(members.long, now),
+            now,
             quota,
             client,
             network_key,
@@ -229,7 +229,8 @@ impl<'a> Glance<'a> {
     fn growth(&self, network: &Reading) -> f32 {
         let quota = self.quota as f32;
         let experience = EXPERIENCE * quota;
-        let samples = |cell: &Cell| cell.read(self.long).estimate() as f32;
+        let long = self.long();
+        let samples = |cell: &Cell| cell.read(long).estimate() as f32;
         let usual = &self.members.usual;
         let known = usual.find(usual.place(self.network_key)).map_or(0.0, samples);
         let part = (known + experience) / (samples(&self.pool.samples) + NETWORKS * experience);
@@ -290,8 +291,9 @@ impl<'a> Glance<'a> {
     /// Lets admitted requests stand for what is usual.
     #[cold]
     fn sample(&self, samples: u64) {
-        self.members.sample(self.network_key, samples, self.long);
-        self.pool.samples.add(samples, self.long);
+        let long = self.long();
+        self.members.sample(self.network_key, samples, long);
+        self.pool.samples.add(samples, long);
     }
 
     /// Uncounts what was taken.
@@ -303,6 +305,10 @@ impl<'a> Glance<'a> {
         self.pool.admitted.give_back(places, epoch);
         self.cell(self.client).give_back(places, epoch);
         self.cell(self.network).give_back(places, epoch);
+    }
+
+    fn long(&self) -> Moment {
+        Moment::at(self.members.long, self.now)
     }
 
     fn cell(&self, place: Place) -> &Cell {

@@ -28,7 +28,7 @@ fn neighbour(of: &Lessee) -> Lessee {
 /// Comes with nothing left, asks for all there is, and says how many it got.
 fn renew(leases: &Leases, who: &Lessee, seconds: f64) -> u64 {
     let Draw::Renewal(renewal) = leases.draw(who, at(seconds)) else { panic!("nothing to renew") };
-    let (wish, unused) = renewal.settle(moment(seconds));
+    let (wish, unused) = renewal.settle(Interval::TEN_SECONDS);
     assert_eq!(unused, None);
     renewal.sign(wish, wish, moment(seconds));
     wish
@@ -64,8 +64,8 @@ fn who_comes_back_soon_takes_twice_as_many_and_who_comes_late_or_left_some_takes
     let leases = Leases::new(1);
     sixteen(&leases, &who);
     let Draw::Renewal(renewal) = leases.draw(&who, at(1.2)) else { panic!("it has run out") };
-    assert_eq!(renewal.settle(moment(1.2)), (8, Some(Unused { epoch: 0, numbers: 1..16 })));
-    assert_eq!(renewal.settle(moment(1.2)).1, None);
+    assert_eq!(renewal.settle(Interval::TEN_SECONDS), (8, Some(Unused { epoch: 0, numbers: 1..16 })));
+    assert_eq!(renewal.settle(Interval::TEN_SECONDS).1, None);
 }
 
 #[test]
