@@ -15,6 +15,8 @@ mod counter;
 mod delay;
 mod fair;
 mod inflight;
+#[cfg(test)]
+mod jumps;
 mod lease;
 mod limit;
 mod line;

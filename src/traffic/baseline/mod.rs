@@ -115,14 +115,16 @@ impl Baseline {
     pub(super) fn learn(&self, now: Now) -> Vec<Surging> {
         let mut studies = self.studies();
         let elapsed = now.tick.elapsed().saturating_sub(studies.began.elapsed());
+        // Of an interval that ends before it began nothing is known either.
+        let lost = elapsed > LONGEST_INTERVAL || now.tick < studies.began;
         let over = elapsed >= Duration::from_secs(SAMPLE_SECONDS);
-        if over {
+        if over || lost {
             studies.began = now.tick;
         }
         let mut surging = Vec::new();
         for (index, (study, sign)) in studies.each.iter_mut().zip(&self.signs).enumerate() {
             let total = self.tally.total(index);
-            let turn = if elapsed > LONGEST_INTERVAL {
+            let turn = if lost {
                 study.skip(total);
                 None
             } else if over {

@@ -58,12 +58,16 @@ impl Tally {
         self.total(index).saturating_sub(earlier) as f64 / seconds
     }
 
-    /// Puts the totals aside if that is due. Not for the request path.
+    /// Puts the totals aside if that is due. A clock that went back says nothing about when they were put aside before:
+    /// they are forgotten. Not for the request path.
     pub(super) fn step(&self, now: Tick) {
         let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |then: Tick| now.elapsed().saturating_sub(then.elapsed());
-        if aside.back().is_some_and(|(last, _)| since(*last) < STEP) {
+        if aside.back().is_some_and(|(last, _)| now >= *last && since(*last) < STEP) {
             return;
+        }
+        if aside.back().is_some_and(|(last, _)| now < *last) {
+            aside.clear();
         }
         let mut outdated = None;
         while aside.get(1).is_some_and(|(second, _)| since(*second) >= SPAN) || aside.len() == ASIDE {
