@@ -89,6 +89,8 @@ struct Asked<'a> {
     now: Tick,
     /// Those of the thread, if places may be counted in advance.
     leases: Option<&'a Leases>,
+    /// Whether the client came lately.
+    returns: bool,
 }
 
 /// Counts the request under all `checks`, or under none. No checks: it passes.
@@ -98,7 +100,8 @@ pub(super) fn admit(
     now: Tick,
     leases: Option<&Leases>,
 ) -> Admission {
-    match look(Asked { subject, now, leases }, checks, None) {
+    let returns = leases.is_some_and(|leases| leases.knows(&subject.client));
+    match look(Asked { subject, now, leases, returns }, checks, None) {
         Ok(()) => Admission::Admit,
         Err(refused) => Admission::Reject(refused),
     }
@@ -157,14 +160,12 @@ fn longest(refused: Rejection, asked: Asked<'_>, rest: &[Check<'_>]) -> Rejectio
 
 impl Check<'_> {
     fn glance<'a>(&'a self, asked: Asked<'a>) -> Glance<'a> {
-        let Asked { subject, now, leases } = asked;
+        let Asked { subject, now, leases, returns } = asked;
         let (key, quota) = (self.limit.key(subject), self.rate.quota(self.limit.spec().window));
         let leases = leases.filter(|leases| leases.suit(quota));
         let draw = |leases| match self.limit.tally() {
-            Tally::Line(..) => Draw::Nothing,
-            Tally::Window(_) => {
-                Leases::draw(leases, &Lessee { key, of: Of::Client, quota, asn: Asn::UNKNOWN }, now)
-            }
+            Tally::Window(_) | Tally::Fair(_) if !returns => Draw::Nothing,
+            Tally::Window(_) => Leases::draw(leases, &Lessee::new(Of::Client, key, quota, Asn::UNKNOWN), now),
             Tally::Fair(fair) => fair.draw(key, subject, quota, now, leases),
         };
         let ahead = match leases.map(|leases| (leases, draw(leases))) {
@@ -295,7 +296,7 @@ mod tests {
         let limits = ["a", "b", "c"].map(|name| limit(&traffic, name, Per::Client, 10));
         let (who, full) = (subject("DE", 1), rate(1.0));
         let checks = [0, 1, 2].map(|n| Check { limit: &limits[n], rate: full });
-        let asked = Asked { subject: &who, now: at(0.0), leases: None };
+        let asked = Asked { subject: &who, now: at(0.0), leases: None, returns: false };
         let glances = checks.each_ref().map(|check| check.glance(asked));
         let seen =
             |index: usize, before| Passing { index, check: &checks[index], glance: &glances[index], before };

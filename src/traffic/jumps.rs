@@ -91,7 +91,7 @@ fn after_jumps(make: impl Fn(&Traffic) -> Arc<Limit>, is_fair: bool) {
             assert!(window < 2 || fate.admitted >= QUOTA * 4 / 5, "refused for too long, {context}");
             assert!(window < 2 || !is_fair || fate.modest_refused == 0, "who asks for little, {context}");
             // Turns that were handed out ahead of a clock that goes back stay ahead for a while.
-            let wait = Duration::from_secs_f64(WINDOW * if window < 2 { 10.0 } else { 2.0 });
+            let wait = Duration::from_secs_f64(WINDOW * if window < 2 { 12.0 } else { 2.0 });
             assert!(fate.longest_wait <= wait, "told to wait, {context}");
         }
     }
@@ -177,9 +177,9 @@ fn rates_and_what_is_usual_go_on_after_a_jump_and_it_is_no_surge() {
 
 #[test]
 fn what_was_kept_in_the_future_or_long_ago_is_recalled_for_what_it_is_worth() {
-    let traffic = observed(1_900);
+    let traffic = observed(2_400);
     let country = subject("DE", 1).country;
-    let saved = BEGIN + 1_900.0;
+    let saved = BEGIN + 2_400.0;
     let memory = traffic.memory_of_usual(Wall::from_millis((saved * 1e3) as u64));
     for (jump, is_known) in [
         (0.0, true),

@@ -13,12 +13,15 @@ use std::ops::Range;
 use super::cell::Moment;
 use super::settings::Interval;
 use super::subject::Key;
+use crate::facts::client::Prefix;
 use crate::facts::place::Asn;
 use crate::facts::time::Tick;
 
 /// The leases of one thread. A key whose place is taken by another's lease has none.
 pub(super) struct Leases {
     slots: Box<[Slot]>,
+    /// Who came lately: a client with the same place here as another one pushes it out.
+    seen: Box<[Cell<u64>]>,
     workers: u64,
 }
 
@@ -26,10 +29,10 @@ pub(super) struct Leases {
 /// number in its keys, finds what is not its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lessee {
-    pub(super) key: Key,
-    pub(super) of: Of,
-    pub(super) quota: u64,
-    pub(super) asn: Asn,
+    key: Key,
+    quota: u64,
+    /// What it is one of, and the network; all fields are words, which are compared as they were written.
+    kind: u64,
 }
 
 /// What a place is one of.
@@ -97,6 +100,8 @@ struct Slot {
 
 /// Leases that a thread may have at a time.
 const SLOTS: usize = 256;
+/// Clients that a thread knows again.
+const SEEN: usize = 512;
 /// A lease runs for this part of a window.
 const PARTS: u64 = 64;
 /// The most places in a lease.
@@ -111,12 +116,13 @@ const OF_ROOM: u64 = 16;
 impl Leases {
     /// No leases yet, of one of so many threads.
     pub(super) fn new(workers: usize) -> Self {
-        Self { slots: (0..SLOTS).map(|_| Slot::new()).collect(), workers: (workers as u64).max(1) }
+        let seen = (0..SEEN).map(|_| Cell::new(0)).collect();
+        Self { slots: (0..SLOTS).map(|_| Slot::new()).collect(), seen, workers: (workers as u64).max(1) }
     }
 
     /// What the leases of one thread take.
     pub(super) const fn bytes() -> usize {
-        SLOTS * size_of::<Slot>()
+        SLOTS * size_of::<Slot>() + SEEN * size_of::<u64>()
     }
 
     /// Whether there can be leases under such a quota.
@@ -130,7 +136,16 @@ impl Leases {
         (all / self.workers).min(MOST)
     }
 
+    /// Whether this client came lately. Who did not has nothing to draw, and need not be looked for.
+    #[inline]
+    pub(super) fn knows(&self, client: &Prefix) -> bool {
+        let hash = mixed(Key::of_client(client, 0), 1);
+        let place = self.seen.get((hash >> (64 - SEEN.ilog2())) as usize);
+        place.is_some_and(|place| place.replace(hash) == hash)
+    }
+
     /// Uses up a place, if there is one.
+    #[inline]
     pub(super) fn draw(&self, lessee: &Lessee, now: Tick) -> Draw<'_> {
         let Some(slot) = self.slots.get(lessee.home()) else { return Draw::Nothing };
         let now = now.as_nanos();
@@ -152,13 +167,22 @@ impl Leases {
 }
 
 impl Lessee {
-    /// Its slot.
-    fn home(&self) -> usize {
-        let bits = self.key.bits();
-        let mixed =
-            (bits as u64 ^ (bits >> 64) as u64).wrapping_add(self.of as u64) ^ self.key.tag().rotate_left(20);
-        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS.ilog2())) as usize
+    #[inline]
+    pub(super) fn new(of: Of, key: Key, quota: u64, asn: Asn) -> Self {
+        Self { key, quota, kind: u64::from(asn.number()) << 2 | of as u64 }
     }
+
+    /// Its slot.
+    #[inline]
+    fn home(&self) -> usize {
+        (mixed(self.key, self.kind & 3) >> (64 - SLOTS.ilog2())) as usize
+    }
+}
+
+fn mixed(key: Key, kind: u64) -> u64 {
+    let bits = key.bits();
+    let words = (bits as u64 ^ (bits >> 64) as u64).wrapping_add(kind) ^ key.tag().rotate_left(20);
+    words.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Spare<'_> {

@@ -227,6 +227,12 @@ impl Glance<'_> {
             return cell.take_some(places, quota, self.moment).is_ok();
         };
         let before = Reading { current: cell.add(places, self.moment), ..self.reading };
+        // Others may have been fast since it was looked at.
+        let room = trails.room(spot, quota, before.previous + before.current, self.moment);
+        if room.is_none_or(|room| room < 2 * places) {
+            cell.give_back(places, self.moment.epoch);
+            return false;
+        }
         trails.record(spot, places, quota, &before, self.moment);
         true
     }

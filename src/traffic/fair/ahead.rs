@@ -44,6 +44,7 @@ pub(in crate::traffic) struct Ahead<'a> {
 
 impl Fair {
     /// Uses up a place that was counted for this client, if there is one.
+    #[inline]
     pub(in crate::traffic) fn draw<'a>(
         &self,
         key: Key,
@@ -53,7 +54,7 @@ impl Fair {
         leases: &'a Leases,
     ) -> Draw<'a> {
         let member = subject.member(self.per, key);
-        leases.draw(&Lessee { key: member, of: Of::Client, quota, asn: subject.asn }, now)
+        leases.draw(&Lessee::new(Of::Client, member, quota, subject.asn), now)
     }
 
     /// Looks at a request in the pool of `key`, unless there is a place for it. `client` is what [`Self::draw`] had instead
@@ -66,7 +67,7 @@ impl Fair {
         now: Tick,
         (leases, client): (&'a Leases, Option<Renewal<'a>>),
     ) -> Entry<'a> {
-        let pool = match leases.draw(&Lessee { key, of: Of::Pool, quota, asn: Asn::UNKNOWN }, now) {
+        let pool = match leases.draw(&Lessee::new(Of::Pool, key, quota, Asn::UNKNOWN), now) {
             Draw::Spare(spare) if !self.comes_often(key, subject, quota, now, (leases, client.as_ref())) => {
                 return Entry::Admitted(Admitted {
                     fair: self,
@@ -198,7 +199,7 @@ impl Admitted<'_> {
 impl Members {
     /// Counts one for a network, and more in advance if it comes often.
     fn count_network(&self, network: Key, quota: u64, leases: &Leases, (moment, now): (Moment, Tick)) {
-        let lessee = Lessee { key: network, of: Of::Network, quota, asn: Asn::UNKNOWN };
+        let lessee = Lessee::new(Of::Network, network, quota, Asn::UNKNOWN);
         let renewal = match leases.draw(&lessee, now) {
             Draw::Spare(_) => return,
             Draw::Renewal(renewal) => Some(renewal),
