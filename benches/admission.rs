@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
@@ -16,7 +17,8 @@ use riskgate::facts::client::Prefix;
 use riskgate::facts::place::{Asn, CountryCode};
 use riskgate::facts::time::Tick;
 use riskgate::traffic::{
-    Check, Interval, Limit, LimitSpec, Per, Rate, RouteKey, Settings, Sharing, Subject, Traffic, Weight,
+    Admission, Check, Interval, Limit, LimitSpec, Per, Rate, RouteKey, Settings, Sharing, Subject, Traffic,
+    Weight,
 };
 
 #[global_allocator]
@@ -25,9 +27,21 @@ static ALLOCATOR: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
 /// How many clients take turns.
 const CLIENTS: [usize; 3] = [1, 1_000, 100_000];
 
+/// How many clients each thread has to itself where threads share none.
+const OWN_CLIENTS: usize = 1_000;
+/// What a key may have per second that is near its limit, and what it has had when the bench begins.
+const NEAR: (f64, u64) = (60_000.0, 300_000);
+
+/// Threads that have made requests.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+/// Benches that have begun.
+static BENCHES: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
-    /// How many requests this thread has made. Not shared, or threads would wait for each other here.
-    static TURN: Cell<u64> = const { Cell::new(0) };
+    /// How many requests this thread has made, and in which bench. Not shared, or threads would wait for each other here.
+    static TURN: Cell<(usize, u64)> = const { Cell::new((0, 0)) };
+    /// The number of this thread.
+    static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
 fn main() {
@@ -52,22 +66,84 @@ fn one_key(bencher: Bencher<'_, '_>) {
     admit(bencher, 1, 1e9);
 }
 
-fn admit(bencher: Bencher<'_, '_>, clients: usize, country: f64) {
-    let traffic = Traffic::new(Settings::default(), Tick::default());
-    let limits = [Per::Client, Per::Country, Per::Route].map(|per| limit(&traffic, per));
-    let rates = [1e9, country, 1e9].map(|rate| Rate::new(rate).expect("a rate"));
-    let subjects: Vec<Subject> = (0..clients).map(subject).collect();
+/// Everybody at once in one country and on one route, each thread with clients of its own.
+#[divan::bench(threads = [1, 2], sample_size = 1000)]
+fn one_country(bencher: Bencher<'_, '_>) {
+    let bench = Bench::new(1e9, 1e9);
+    let subjects: Vec<Subject> = (0..2 * OWN_CLIENTS).map(subject).collect();
     bencher.bench(|| {
-        let turn = TURN.replace(TURN.get() + 1);
-        let [client, country, route] = &limits;
-        let [for_client, for_country, for_route] = rates;
-        let checks = [
+        let turn = bench.turn();
+        let own = NUMBER.with(|number| number % 2) * OWN_CLIENTS;
+        let subject = subjects.get(own + turn as usize % OWN_CLIENTS).expect("a client");
+        bench.admit(black_box(subject), turn)
+    });
+}
+
+/// Everybody at once under one key whose requests are noted one by one, since it is near its limit; under this limit alone.
+#[divan::bench(threads = [1, 2], sample_size = 1000)]
+fn trail(bencher: Bencher<'_, '_>) {
+    let (rate, before) = NEAR;
+    let bench = Bench::new(rate, 1e9);
+    let (subject, [check, ..]) = (subject(0), bench.checks());
+    for _ in 0..before {
+        let _ = bench.traffic.admit(&subject, &[check], Tick::default());
+    }
+    bencher.bench(|| {
+        let turn = bench.turn();
+        bench.traffic.admit(black_box(&subject), &[check], moment(turn))
+    });
+}
+
+/// Three limits, and what counts under them.
+struct Bench {
+    number: usize,
+    traffic: Traffic,
+    limits: [Arc<Limit>; 3],
+    rates: [Rate; 3],
+}
+
+impl Bench {
+    fn new(client: f64, country: f64) -> Self {
+        let traffic = Traffic::new(Settings::default(), Tick::default());
+        let limits = [Per::Client, Per::Country, Per::Route].map(|per| limit(&traffic, per));
+        let rates = [client, country, 1e9].map(|rate| Rate::new(rate).expect("a rate"));
+        Self { number: 1 + BENCHES.fetch_add(1, Ordering::Relaxed), traffic, limits, rates }
+    }
+
+    /// The number of the next request of this thread; every thread of a bench begins at 0.
+    fn turn(&self) -> u64 {
+        let (bench, turn) = TURN.get();
+        let turn = if bench == self.number { turn } else { 0 };
+        TURN.set((self.number, turn + 1));
+        turn
+    }
+
+    fn checks(&self) -> [Check<'_>; 3] {
+        let [client, country, route] = &self.limits;
+        let [for_client, for_country, for_route] = self.rates;
+        [
             Check { limit: client, rate: for_client },
             Check { limit: country, rate: for_country },
             Check { limit: route, rate: for_route },
-        ];
+        ]
+    }
+
+    fn admit(&self, subject: &Subject, turn: u64) -> Admission {
+        self.traffic.admit(subject, &self.checks(), moment(turn))
+    }
+}
+
+fn moment(turn: u64) -> Tick {
+    Tick::from_elapsed(Duration::from_micros(10 * turn))
+}
+
+fn admit(bencher: Bencher<'_, '_>, clients: usize, country: f64) {
+    let bench = Bench::new(1e9, country);
+    let subjects: Vec<Subject> = (0..clients).map(subject).collect();
+    bencher.bench(|| {
+        let turn = bench.turn();
         let subject = subjects.get(turn as usize % clients).expect("a client");
-        traffic.admit(black_box(subject), &checks, Tick::from_elapsed(Duration::from_micros(10 * turn)))
+        bench.admit(black_box(subject), turn)
     });
 }
 
