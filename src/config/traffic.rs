@@ -66,8 +66,8 @@ const SLOTS: Key<Number<usize>> = Key {
     name: "slots",
     kind: Number { from: 1_024, to: 16_777_216 },
     fallback: Fallback::Is("262_144"),
-    doc: "Slots for the rates of clients, for each window of limits (24 bytes each), and for the clients of fair limits \
-          (18 bytes each). Up to half of them may be in use before keys are counted together. `1_400_000` keep a million \
+    doc: "Slots for the rates of clients, for each window of limits (16 bytes each, and for keys near their limit up to \
+          8 MiB, or 8 bytes each if that is more), and for the clients of fair limits (18 bytes each). Up to half of them may be in use before keys are counted together. `1_400_000` keep a million \
           clients apart, all but 2 in 100 of them exactly, in 56 MiB for the limits over one window, fair ones and others.",
 };
 

@@ -164,6 +164,7 @@ impl Check<'_> {
         let (key, quota) = (self.limit.key(subject), self.rate.quota(self.limit.spec().window));
         let leases = leases.filter(|leases| leases.suit(quota));
         let draw = |leases| match self.limit.tally() {
+            Tally::Line(..) => Draw::Nothing,
             Tally::Window(_) | Tally::Fair(_) if !returns => Draw::Nothing,
             Tally::Window(_) => Leases::draw(leases, &Lessee::new(Of::Client, key, quota, Asn::UNKNOWN), now),
             Tally::Fair(fair) => fair.draw(key, subject, quota, now, leases),

@@ -91,7 +91,8 @@ fn after_jumps(make: impl Fn(&Traffic) -> Arc<Limit>, is_fair: bool) {
             assert!(window < 2 || fate.admitted >= QUOTA * 4 / 5, "refused for too long, {context}");
             assert!(window < 2 || !is_fair || fate.modest_refused == 0, "who asks for little, {context}");
             // Turns that were handed out ahead of a clock that goes back stay ahead for a while.
-            let wait = Duration::from_secs_f64(WINDOW * if window < 2 { 12.0 } else { 2.0 });
+            let ahead = if -12.0 * WINDOW < jump && jump < 0.0 { -jump } else { 0.0 };
+            let wait = Duration::from_secs_f64(if window < 2 { 12.0 * WINDOW } else { 2.0 * WINDOW + ahead });
             assert!(fate.longest_wait <= wait, "told to wait, {context}");
         }
     }

@@ -112,6 +112,7 @@ impl Shape {
     /// Slots that share a cache line.
     pub(super) const WAYS: usize = 4;
     const SLOT_BYTES: usize = 16;
+    const MANY_TRAILS: usize = 1 << 16;
 
     /// 1,024 to 16,777,216 slots, rounded up to a multiple of 4.
     pub fn new(slots: usize) -> Result<Self, TrafficError> {
@@ -131,15 +132,21 @@ impl Shape {
         self.slots / Self::WAYS
     }
 
-    /// Bytes that the window of limits of this shape takes: a slot for each key, and a trail of 128 bytes for one in
-    /// sixteen.
+    /// Bytes that the window of limits of this shape takes: a slot for each key, and trails of 128 bytes.
     pub const fn window_bytes(self) -> usize {
         self.slots * Self::SLOT_BYTES + self.trails() * 128
     }
 
-    /// How many keys may be near their limit at a time.
+    /// How many keys may be near their limit at a time: one in four, and of more than 65,536 one in sixteen.
     pub(super) const fn trails(self) -> usize {
-        self.slots / 16
+        let (few, many) = (self.slots / 16, self.slots / 4);
+        if few > Self::MANY_TRAILS {
+            few
+        } else if many < Self::MANY_TRAILS {
+            many
+        } else {
+            Self::MANY_TRAILS
+        }
     }
 }
 
@@ -194,7 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn a_default_window_takes_six_mebibytes() {
-        assert_eq!(Shape::default().window_bytes(), 6 << 20);
+    fn a_default_window_takes_twelve_mebibytes() {
+        assert_eq!(Shape::default().window_bytes(), 12 << 20);
+        assert_eq!(Shape::new(1_400_000).unwrap().trails(), 87_500);
+        assert_eq!(Shape::new(1_024).unwrap().trails(), 256);
     }
 }

@@ -166,7 +166,7 @@ impl Entry<'_> {
 
 impl Admitted<'_> {
     fn take(&self) {
-        let Fair { members, pools, per } = self.fair;
+        let Fair { members, pools, per, .. } = self.fair;
         let moment = Moment::at(members.interval, self.now);
         if self.own(moment).add(1, moment) == 0 {
             pools.of(self.key, moment).clients.add(1, moment);
@@ -182,7 +182,7 @@ impl Admitted<'_> {
     }
 
     fn give_back(&self) {
-        let Fair { members, pools, per } = self.fair;
+        let Fair { members, pools, per, .. } = self.fair;
         let moment = Moment::at(members.interval, self.now);
         let network = members.cells.place(self.subject.network(*per, self.key));
         pools.of(self.key, moment).admitted.give_back(1, moment.epoch);

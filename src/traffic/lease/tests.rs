@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::traffic::simulation::{at, first_come, limit, rate, subject};
+use crate::traffic::simulation::{at, limit, rate, subject};
 use crate::traffic::{Admission, Check, Interval, Limit, Per, Settings, Shape, Subject, Traffic};
 
 const THREADS: usize = 4;
@@ -120,7 +120,7 @@ fn traffic() -> Traffic {
 fn limits(traffic: &Traffic) -> [Arc<Limit>; 3] {
     [
         limit(traffic, "client", Per::Client, 10),
-        first_come(traffic, "country", Per::Country, 10),
+        limit(traffic, "route", Per::Route, 10),
         limit(traffic, "fair", Per::Country, 10),
     ]
 }
