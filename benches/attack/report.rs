@@ -18,9 +18,10 @@ pub(crate) fn write(plan: &Plan, sieges: &Sieges, form: Form) -> String {
         "attackers",
         "their connections/s",
         "calm p99 us",
-        "while they come",
         "under attack",
         "ratio",
+        "worst seconds",
+        "while they come",
         "the load alone",
         "gate's core",
         "failed",
@@ -45,7 +46,8 @@ pub(crate) fn write(plan: &Plan, sieges: &Sieges, form: Form) -> String {
     format!(
         "{}\n{verdict}\n\nMethod: {} rounds, in each a fresh gate for every attack, with one thread, alone on its core: \
          {:?} in peace; the attackers come, all of them; then {:?} under attack. The well-behaved client sends {:.0} \
-         requests/s on {} connections kept alive; latency from when a request was meant to start. The load alone: the ratio for \
+         requests/s on {} connections kept alive; latency from when a request was meant to start; \
+         p99 is that of the median second, and of the worst one. The load alone: the ratio for \
          requests straight to the origin, in half the time after each phase; what it is above 1 is not the gate's doing. \
          Gate's core: how busy it was, in peace and under attack. Failed are those of its requests that were not answered \
          with 200. Medians; ratios within a round, [lowest to highest]. Attackers share the other core with the client and \
@@ -68,7 +70,6 @@ fn row(plan: &Plan, attack: Attack, rounds: &[Siege]) -> Vec<String> {
         rounds.iter().map(|siege| siege.failed).sum::<u64>(),
         rounds.iter().map(|siege| siege.requests).sum(),
     ];
-    let p99 = |at: usize| move |siege: &Siege| siege.p99.get(at).copied();
     let straight =
         Spread::of(rounds.iter().map(|Siege { straight: [calm, attacked], .. }| Some(attacked / calm)));
     let percent = |at: usize| move |siege: &Siege| Some(siege.busy.get(at)? * 100.0);
@@ -76,10 +77,15 @@ fn row(plan: &Plan, attack: Attack, rounds: &[Siege]) -> Vec<String> {
         attack.as_str().to_owned(),
         attack.attackers().div_ceil(plan.one_in).to_string(),
         median(&|siege| Some(siege.connections), 0),
-        median(&p99(0), 0),
-        median(&p99(1), 0),
-        median(&p99(2), 0),
+        median(&|siege| siege.p99.first().copied(), 0),
+        median(&|siege| siege.p99.last().copied(), 0),
         with_span(ratio(rounds), 2),
+        format!(
+            "{} to {}",
+            median(&|siege| siege.worst.first().copied(), 0),
+            median(&|siege| siege.worst.last().copied(), 0)
+        ),
+        median(&|siege| Some(siege.coming), 0),
         with_span(straight, 2),
         format!("{} to {} %", median(&percent(0), 0), median(&percent(1), 0)),
         format!("{failed} of {requests}"),
@@ -91,7 +97,7 @@ fn row(plan: &Plan, attack: Attack, rounds: &[Siege]) -> Vec<String> {
 
 fn ratio(rounds: &[Siege]) -> Option<Spread> {
     Spread::of(rounds.iter().map(|siege| {
-        let [calm, _, attacked] = siege.p99;
+        let [calm, attacked] = siege.p99;
         Some(attacked / calm)
     }))
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use toml::{Table, Value};
 
@@ -33,10 +33,14 @@ pub(crate) struct Sieges {
 /// What one attack did.
 #[derive(Debug)]
 pub(crate) struct Siege {
-    /// Microseconds that 99 % of the well-behaved client's requests stayed below: in peace, while the attackers came, and
-    /// under attack.
-    pub(crate) p99: [f64; 3],
-    /// The same for requests straight to the origin, in peace and under attack: what the load suffers by itself.
+    /// Microseconds that 99 % of the well-behaved client's requests stayed below, in the median of all seconds, in peace and
+    /// under attack: what a second of bad luck does is not what an attack does.
+    pub(crate) p99: [f64; 2],
+    /// The same in the worst second.
+    pub(crate) worst: [f64; 2],
+    /// While the attackers came, all of it.
+    pub(crate) coming: f64,
+    /// The median for requests straight to the origin, in peace and under attack: what the load suffers by itself.
     pub(crate) straight: [f64; 2],
     /// Which part of a core the gate used, in peace and under attack.
     pub(crate) busy: [f64; 2],
@@ -60,9 +64,16 @@ struct Clients<'a> {
 
 /// What a client noticed, and what the gate did meanwhile.
 struct Phase {
-    seen: Outcome,
-    straight: Outcome,
+    seen: Seconds,
+    straight: Seconds,
     busy: f64,
+}
+
+/// What came of one second after the other.
+struct Seconds {
+    all: Outcome,
+    /// The 99th percentile of each, in microseconds, the lowest first.
+    p99: Vec<f64>,
 }
 
 /// The gate with a listener for everything that is attacked.
@@ -70,8 +81,13 @@ struct Besieged {
     heavy: SocketAddr,
 }
 
+/// What is looked at by itself.
+const SECOND: Duration = Duration::from_secs(1);
 /// Attackers who have not all come after so many pauses are not waited for.
 const MOST_PAUSES: u32 = 20;
+
+/// When all have come, so many pauses belong to what they set off.
+const SETTLED: u32 = 3;
 
 /// Makes each attack, as often as planned.
 pub(crate) fn run(plan: &Plan, attacks: &[Attack]) -> Result<Sieges, LoadError> {
@@ -109,14 +125,16 @@ fn besiege(plan: &Plan, attack: Attack, standing: Standing, origin: SocketAddr) 
     let after = clients.tree.memory();
     drop(clients);
     standing.stop()?;
-    if attacked.seen.answers() == 0 || calm.seen.answers() == 0 {
+    if attacked.seen.all.answers() == 0 || calm.seen.all.answers() == 0 {
         let (name, what) = (attack.as_str().to_owned(), "none at all for the well-behaved client".to_owned());
         return Err(LoadError::Wrong { name, what });
     }
-    let all = [&coming, &attacked.seen, &leaving];
+    let (all, phases) = ([&coming, &attacked.seen.all, &leaving], [&calm, &attacked]);
     Ok(Siege {
-        p99: [&calm.seen, &coming, &attacked.seen].map(|seen| seen.quantile(0.99)),
-        straight: [&calm, &attacked].map(|phase| phase.straight.quantile(0.99)),
+        p99: phases.map(|phase| phase.seen.median()),
+        worst: phases.map(|phase| phase.seen.worst()),
+        coming: coming.quantile(0.99),
+        straight: phases.map(|phase| phase.straight.median()),
         busy: [calm.busy, attacked.busy],
         failed: all.iter().map(|seen| failed(seen)).sum(),
         requests: all.iter().map(|seen| seen.answers() + seen.broken).sum(),
@@ -138,25 +156,49 @@ impl<'a> Clients<'a> {
     /// Requests to the gate, and then some to the origin.
     fn phase(&mut self) -> Result<Phase, LoadError> {
         let before = self.tree.used();
-        let seen = self.gate.at_rate(self.plan.rate, self.plan.phase)?;
+        let seen = Seconds::of(&mut self.gate, self.plan, self.plan.phase)?;
         let busy =
             before.zip(self.tree.used()).map(|(before, after)| after.since(before).sum().as_secs_f64());
-        let straight = self.origin.at_rate(self.plan.rate, self.plan.phase / 2)?;
-        Ok(Phase { busy: busy.unwrap_or(f64::NAN) / seen.took.as_secs_f64(), seen, straight })
+        let straight = Seconds::of(&mut self.origin, self.plan, self.plan.phase / 2)?;
+        Ok(Phase { busy: busy.unwrap_or(f64::NAN) / seen.all.took.as_secs_f64(), seen, straight })
     }
 
     /// Requests until all attackers have come and what they set off has settled.
     fn while_they_come(&mut self, attackers: &Attackers) -> Result<Outcome, LoadError> {
         let mut seen = self.gate.at_rate(self.plan.rate, self.plan.pause)?;
+        let mut settled = 0;
         for _ in 0..MOST_PAUSES {
-            let come = attackers.have_come();
+            settled += u32::from(attackers.have_come());
             let more = self.gate.at_rate(self.plan.rate, self.plan.pause)?;
             join(&mut seen, &more)?;
-            if come {
+            if settled == SETTLED {
                 break;
             }
         }
         Ok(seen)
+    }
+}
+
+impl Seconds {
+    fn of(client: &mut Generator, plan: &Plan, length: Duration) -> Result<Self, LoadError> {
+        let second = length.min(SECOND);
+        let mut all = client.at_rate(plan.rate, second)?;
+        let mut p99 = vec![all.quantile(0.99)];
+        for _ in 1..(length.as_secs_f64() / second.as_secs_f64()).round() as u32 {
+            let more = client.at_rate(plan.rate, second)?;
+            p99.push(more.quantile(0.99));
+            join(&mut all, &more)?;
+        }
+        p99.sort_by(f64::total_cmp);
+        Ok(Self { all, p99 })
+    }
+
+    fn median(&self) -> f64 {
+        self.p99.get(self.p99.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn worst(&self) -> f64 {
+        self.p99.last().copied().unwrap_or(f64::NAN)
     }
 }
 
