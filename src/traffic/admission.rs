@@ -70,7 +70,10 @@ struct Passing<'a> {
 }
 
 /// What a limit says of a request that it has not counted yet.
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack of one call; a box would be an allocation")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one call; a box would be an allocation"
+)]
 enum Glance<'a> {
     /// A place of this thread's lease: it is counted already.
     Counted(Spare<'a>),

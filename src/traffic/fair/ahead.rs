@@ -16,7 +16,10 @@ use crate::traffic::reading::Reading;
 use crate::traffic::subject::{Key, Subject};
 
 /// A request that comes to a pool.
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack of one call; a box would be an allocation")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack of one call; a box would be an allocation"
+)]
 pub(in crate::traffic) enum Entry<'a> {
     /// What it counts in the pool is counted.
     Admitted(Admitted<'a>),
