@@ -195,11 +195,14 @@ impl Key {
         self.bits as u64
     }
 
-    /// This key in the bucket `pool`. A client has one country and one network, but may take any route.
+    /// This key in the bucket `pool`. A client has one network, but may take any route; and networks, even small ones, may lie
+    /// in several countries.
     fn within(self, per: Per, pool: Self) -> Self {
         let bucket = match per {
-            Per::Client | Per::Country | Per::Asn => 0,
-            Per::Route => pool.number().wrapping_mul(0x9e37_79b9_7f4a_7c15) & !(UNKNOWN_CLIENT | NETWORK),
+            Per::Client | Per::Asn => 0,
+            Per::Country | Per::Route => {
+                pool.number().wrapping_mul(0x9e37_79b9_7f4a_7c15) & !(UNKNOWN_CLIENT | NETWORK)
+            }
         };
         Self { tag: self.tag ^ pool.tag ^ bucket, ..self }
     }
@@ -246,6 +249,19 @@ mod tests {
         assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
         assert_eq!(Key::of_client(&Prefix::UNKNOWN, 7), keys[0]);
         assert_ne!(Key::of_client(&Prefix::UNKNOWN, 8), keys[0]);
+    }
+
+    #[test]
+    fn whoever_is_in_two_countries_or_on_two_routes_is_a_member_of_each_by_itself() {
+        let subject = crate::traffic::simulation::subject;
+        let (here, there) = (subject("DE", 9), subject("US", 9));
+        let other = Subject { route: RouteKey::named("a/b"), ..subject("DE", 9) };
+        for (per, one, two) in [(Per::Country, &here, &there), (Per::Route, &here, &other)] {
+            let pools = [one.key(per, 7), two.key(per, 7)];
+            assert_ne!(one.member(per, pools[0]), two.member(per, pools[1]), "{per:?}");
+            assert_ne!(one.network(per, pools[0]), two.network(per, pools[1]), "{per:?}");
+            assert_ne!(one.member(per, pools[0]), one.network(per, pools[0]), "{per:?}");
+        }
     }
 
     #[test]

@@ -289,3 +289,38 @@ fn clients_of_a_pool_draw_on_it_together_and_are_counted_one_by_one() {
     let fair = limit.fair().unwrap();
     assert_eq!(fair.clients(Key::of_country(subject("DE", 0).country, 0), at(2.9)), 2_000);
 }
+
+/// A client of a pool that has more places than it used, at 1 s.
+fn with_some_left(traffic: &Traffic, limit: &Limit, who: &Subject) {
+    let mut count = 0;
+    while limit.reading(who, at(1.0)).current <= count || count < 5_000 {
+        assert!(admits(traffic, limit, 100_000.0, who, 1.0));
+        count += 1;
+    }
+}
+
+#[test]
+fn a_client_takes_nothing_along_to_another_country() {
+    let traffic = traffic();
+    let limit = limit(&traffic, "fair", Per::Country, 10);
+    with_some_left(&traffic, &limit, &subject("US", 9));
+    let moved = subject("DE", 9);
+    assert!(admits(&traffic, &limit, 100_000.0, &moved, 1.0));
+    assert_eq!(limit.reading(&moved, at(1.0)).current, 1);
+}
+
+#[test]
+fn a_client_is_counted_like_the_pool_it_has_for_itself_though_another_has_its_place_for_leases() {
+    let traffic = traffic();
+    let (limit, who) = (limit(&traffic, "fair", Per::Country, 10), subject("DE", 9));
+    let home = |who: &Subject| {
+        let member = who.member(Per::Country, limit.key(who));
+        Lessee::new(Of::Client, member, 1_000_000, who.asn).home()
+    };
+    let rival = (10..).map(|n| subject("US", n)).find(|rival| home(rival) == home(&who)).unwrap();
+    with_some_left(&traffic, &limit, &rival);
+    for count in 1..=5_000 {
+        assert!(admits(&traffic, &limit, 100_000.0, &who, 1.0));
+        assert_eq!(limit.reading(&who, at(1.0)).current, count);
+    }
+}
