@@ -24,38 +24,28 @@ impl Gate {
         failure: Option<Failure>,
         ended: Tick,
     ) -> Evaluation {
-        let observed = panics::caught_at_once(|| self.look(session, head, judged, failure, ended));
+        let Some(context) = &judged.seen.observers else { return Evaluation::default() };
+        let observed = panics::caught_at_once(|| {
+            let response = Response {
+                status: exchange::status(session, failure),
+                size: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
+                seconds: judged.since(ended).as_secs_f64(),
+                from_origin: judged.was_answered_by_origin(),
+                headers: session.response_written().map(|sent| &sent.headers),
+            };
+            let observation = Observation {
+                head,
+                client: &judged.caller.client,
+                response: &response,
+                now: self.clock.now(),
+                secrets: &judged.caller.secrets,
+                tls: judged.caller.tls(),
+            };
+            pipeline::observe(&judged.snapshot, &judged.seen.subject, context, &observation)
+        });
         observed.unwrap_or_else(|panicked| {
             self.broken(panicked);
             Evaluation::default()
         })
-    }
-
-    fn look(
-        &self,
-        session: &Session,
-        head: &RequestHead<'_>,
-        judged: &Judged,
-        failure: Option<Failure>,
-        ended: Tick,
-    ) -> Evaluation {
-        let Some(context) = &judged.seen.observers else { return Evaluation::default() };
-        let sent = session.response_written();
-        let response = Response {
-            status: exchange::status(session, failure),
-            size: u64::try_from(session.body_bytes_sent()).unwrap_or(u64::MAX),
-            seconds: judged.since(ended).as_secs_f64(),
-            from_origin: judged.was_answered_by_origin(),
-            headers: sent.map(|sent| &sent.headers),
-        };
-        let observation = Observation {
-            head,
-            client: &judged.caller.client,
-            response: &response,
-            now: self.clock.now(),
-            secrets: &judged.caller.secrets,
-            tls: judged.caller.tls(),
-        };
-        pipeline::observe(&judged.snapshot, &judged.seen.subject, context, &observation)
     }
 }
