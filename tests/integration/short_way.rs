@@ -149,15 +149,13 @@ fn masked(text: &str) -> String {
     text.split(' ').map(hide).collect::<Vec<_>>().join(" ")
 }
 
-#[test]
-fn every_answer_of_an_origin_reaches_the_client_alike_and_is_recorded_alike() {
+/// Asks for every answer of an origin by both ways, twice, and compares what `notice` tells and what is recorded.
+fn every_answer_is_alike(setup: Setup, notice: impl Fn(&Running, Way, &str, &str) -> String) {
     let answers = answers();
     let origins: Vec<_> = answers.iter().map(serving).collect();
     // Each thread has idle connections of its own.
-    let mut setup = Setup::new()
-        .section("server", "threads = 1")
-        .route("*", "/next", "next")
-        .upstream("next", "builtin = true");
+    let mut setup =
+        setup.section("server", "threads = 1").route("*", "/next", "next").upstream("next", "builtin = true");
     for (row, (origin, _)) in origins.iter().enumerate() {
         let upstream = format!("row{row}");
         setup = setup
@@ -170,26 +168,29 @@ fn every_answer_of_an_origin_reaches_the_client_alike_and_is_recorded_alike() {
         let what = String::from_utf8_lossy(&answer.bytes).chars().take(200).collect::<String>();
         let [short, long] = WAYS.map(|way| [ask(way), ask(way)]);
         assert_eq!(short, long, "{} {what}", answer.method);
+        // Each way has idle connections of its own, so this also tells that there were two ways.
         let [short, long] = connections.each_ref().map(|connections| connections.load(Ordering::SeqCst));
         assert_eq!(short, long, "connections used for {} {what}", answer.method);
     }
     for (row, answer) in answers.iter().enumerate() {
-        let of_row = |record: &serde_json::Value| record["path"] == format!("/{row}");
-        let kept = eventually(&format!("the records of row {row}"), || {
-            let kept: Vec<_> = gate.records(0).into_iter().filter(of_row).collect();
-            (kept.len() == 4).then_some(kept)
-        });
-        let kept = kept.iter().map(|record| {
-            ["status", "fault", "outcome", "route", "reasons"].map(|field| record[field].to_string())
-        });
-        let kept: Vec<_> = kept.collect();
-        let what = String::from_utf8_lossy(&answer.bytes).chars().take(200).collect::<String>();
-        assert!(kept.iter().all(|record| *record == kept[0]), "{kept:?} {what}");
+        are_recorded_alike(&gate, &format!("/{row}"), 4, answer);
     }
 }
 
-#[test]
-fn the_origin_is_asked_alike() {
+/// Checks that so many requests of a path are recorded alike.
+fn are_recorded_alike(gate: &Running, path: &str, count: usize, answer: &Answer) {
+    let kept = eventually(&format!("the records of {path}"), || {
+        let kept: Vec<_> = gate.records(0).into_iter().filter(|record| record["path"] == path).collect();
+        (kept.len() == count).then_some(kept)
+    });
+    let fields = ["status", "fault", "outcome", "route", "reasons"];
+    let kept: Vec<_> = kept.iter().map(|record| fields.map(|field| record[field].to_string())).collect();
+    let what = String::from_utf8_lossy(&answer.bytes).chars().take(200).collect::<String>();
+    assert!(kept.iter().all(|record| *record == kept[0]), "{kept:?} {what}");
+}
+
+/// An origin that answers everything alike, and the heads that it was sent.
+fn remembering() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let heads = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&heads);
     let origin = raw_origin(move |mut stream| {
@@ -197,6 +198,17 @@ fn the_origin_is_asked_alike() {
         seen.lock().unwrap().push(head);
         let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
     });
+    (origin, heads)
+}
+
+#[test]
+fn every_answer_of_an_origin_reaches_the_client_alike_and_is_recorded_alike() {
+    every_answer_is_alike(Setup::new(), notice);
+}
+
+#[test]
+fn the_origin_is_asked_alike() {
+    let (origin, heads) = remembering();
     let gate = Setup::new().origin(&[origin]).start();
     let headers: [&[(&str, &str)]; 5] = [
         &[],

@@ -1,8 +1,7 @@
 //! The same over HTTP/2: a request that has `trailer` takes the long way, and the origin does not see that header.
 
 use std::io::{Read as _, Write as _};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use http::Request;
 use http::request::Builder;
 use tokio::net::TcpStream;
 
-use super::{Answer, WAYS, Way, answers, lines, masked, serving};
+use super::{WAYS, Way, every_answer_is_alike, lines, masked, remembering};
 use crate::http2::{block_on, clear};
 use crate::net::PATIENCE;
 use crate::support::{Running, Setup, eventually, raw_origin, read_head};
@@ -82,54 +81,12 @@ async fn notice(gate: &Running, way: Way, method: &str, path: &str) -> String {
 
 #[test]
 fn every_answer_of_an_origin_reaches_a_client_of_http2_alike_and_is_recorded_alike() {
-    let answers = answers();
-    let origins: Vec<_> = answers.iter().map(serving).collect();
-    let mut setup = setup()
-        .section("server", "threads = 1")
-        .route("*", "/next", "next")
-        .upstream("next", "builtin = true");
-    for (row, (origin, _)) in origins.iter().enumerate() {
-        let upstream = format!("row{row}");
-        setup = setup
-            .route("*", &format!("/{row}"), &upstream)
-            .upstream(&upstream, &format!("servers = [\"{origin}\"]"));
-    }
-    let gate = setup.start();
-    for (row, (answer, (_, connections))) in answers.iter().zip(&origins).enumerate() {
-        let ask = |way| block_on(notice(&gate, way, answer.method, &format!("/{row}")));
-        let what = String::from_utf8_lossy(&answer.bytes).chars().take(200).collect::<String>();
-        let [short, long] = WAYS.map(|way| [ask(way), ask(way)]);
-        assert_eq!(short, long, "{} {what}", answer.method);
-        // Each way has idle connections of its own, so this also tells that there were two ways.
-        let [short, long] = connections.each_ref().map(|connections| connections.load(Ordering::SeqCst));
-        assert_eq!(short, long, "connections used for {} {what}", answer.method);
-    }
-    for (row, answer) in answers.iter().enumerate() {
-        alike(&gate, &format!("/{row}"), 4, answer);
-    }
-}
-
-/// Checks that so many requests of a path are recorded alike.
-fn alike(gate: &Running, path: &str, count: usize, answer: &Answer) {
-    let kept = eventually(&format!("the records of {path}"), || {
-        let kept: Vec<_> = gate.records(0).into_iter().filter(|record| record["path"] == path).collect();
-        (kept.len() == count).then_some(kept)
-    });
-    let fields = ["status", "fault", "outcome", "route", "reasons"];
-    let kept: Vec<_> = kept.iter().map(|record| fields.map(|field| record[field].to_string())).collect();
-    let what = String::from_utf8_lossy(&answer.bytes).chars().take(200).collect::<String>();
-    assert!(kept.iter().all(|record| *record == kept[0]), "{kept:?} {what}");
+    every_answer_is_alike(setup(), |gate, way, method, path| block_on(notice(gate, way, method, path)));
 }
 
 #[test]
 fn the_origin_is_asked_alike_for_a_client_of_http2() {
-    let heads = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&heads);
-    let origin = raw_origin(move |mut stream| {
-        let head = read_head(&mut stream);
-        seen.lock().unwrap().push(head);
-        let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
-    });
+    let (origin, heads) = remembering();
     let gate = setup().origin(&[origin]).start();
     let headers: [&[(&str, &str)]; 5] = [
         &[],
@@ -165,20 +122,15 @@ fn the_origin_is_asked_alike_for_a_client_of_http2() {
 
 #[test]
 fn a_host_is_named_alike_however_a_client_of_http2_writes_it() {
-    let hosts = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&hosts);
-    let origin = raw_origin(move |mut stream| {
-        let head = read_head(&mut stream);
-        seen.lock().unwrap().push(lines(&head));
-        let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
-    });
+    let (origin, heads) = remembering();
     let gate = setup().origin(&[origin]).start();
     let names = ["API.example", "api.example:8080", "api.example:", "api.example.", "127.0.0.1", "[::1]:80"];
     for name in names.into_iter().chain(["a_b", "xn--4ca", "api.example:99999"]) {
         let ask = |way: Way| {
             let notice =
                 block_on(async { noticed(&mut clear(gate.addr).await, way.at(name, "GET", "/")).await });
-            (notice, std::mem::take(&mut *hosts.lock().unwrap()))
+            let heads = std::mem::take(&mut *heads.lock().unwrap());
+            (notice, heads.iter().map(|head| lines(head)).collect::<Vec<_>>())
         };
         assert_eq!(ask(Way::Short), ask(Way::Long), "{name}");
     }
