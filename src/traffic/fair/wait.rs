@@ -79,7 +79,9 @@ impl Glance<'_> {
         }
         let place = |line, places: f32| window.mul_f32(self.pool.queue(line, places * USED, self.moment));
         if claim.is_for_its_network() {
-            return told(place(Line::Crowd, network.estimate() as f32), Duration::ZERO);
+            let turn = place(Line::Crowd, network.estimate() as f32);
+            let promised = self.visit.make(turn, turn, None);
+            return told(turn, promised.map_or(Duration::ZERO, |_| kept(self.moment)));
         }
         // Everybody waits for a place, or this client for its share.
         let all = claim.passes(held) || claim.own <= MARGIN * share;

@@ -50,6 +50,7 @@ pub(super) struct Promise<'a> {
 }
 
 const WAYS: usize = 8;
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// 8,192 promises: 64 KiB.
 const LINES: usize = 1_024;
 /// Times of promises are told apart so finely, in parts of a window.
@@ -112,7 +113,7 @@ impl<'a> Visit<'a> {
             let promise = Promise { slot, word: slot.load(Ordering::Relaxed) };
             (promise.word >> (2 * BITS) == self.tag() && promise.is_valid(self.moment)).then_some(promise)
         };
-        self.line().iter().find_map(mine)
+        self.lines().flatten().find_map(mine)
     }
 
     /// What is expected at this key, apart from the client itself, which has this `promise`.
@@ -174,16 +175,20 @@ impl<'a> Visit<'a> {
             (before.word == 0 || !before.is_valid(self.moment))
                 && slot.compare_exchange(before.word, word, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        let noted = calendar.has_room(wait, self.moment) && self.line().iter().any(|slot| free(&slot));
+        let noted = calendar.has_room(wait, self.moment) && self.lines().flatten().any(|slot| free(&slot));
         if noted {
             calendar.enter(due, wait, self.moment);
         }
         noted
     }
 
-    fn line(&self) -> &'a [AtomicU64] {
-        let at = ((self.member & 0xffff_ffff) * self.promises.lines.len() as u64) >> 32;
-        self.promises.lines.get(at as usize).map_or(&[], |line| &line.0)
+    /// The two lines where its promise may be: of one alone, some would be full while most have room.
+    fn lines(&self) -> impl Iterator<Item = &'a [AtomicU64; WAYS]> {
+        let lines = &self.promises.lines;
+        [self.member, self.member.wrapping_mul(ODD).rotate_left(32)].into_iter().filter_map(|bits| {
+            let at = ((bits & 0xffff_ffff) * lines.len() as u64) >> 32;
+            lines.get(at as usize).map(|line| &line.0)
+        })
     }
 
     /// Never 0.
