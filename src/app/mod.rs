@@ -66,7 +66,7 @@ use keeper::Keeper;
 use parts::{EchoService, Parts};
 use services::{Housekeeping, Issuing, Reloading, early_hangup};
 pub use sockets::Sockets;
-use upgrade::Place;
+use upgrade::{Place, Predecessor};
 use upkeep::Upkeep;
 
 /// What every command needs.
@@ -135,9 +135,11 @@ pub fn load(config_path: &Path, vocabulary: Vocabulary) -> Result<Loaded, Vec<Pr
     let clock = Clock::start();
     let settings = parts::traffic_settings(&config);
     let settings = settings.map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
-    let entropy = parts::entropy().map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
+    let now = clock.tick();
+    let secret = parts::secret(&config, now);
+    let secret = secret.map_err(|error| vec![Problem::error(config_path, error.to_string())])?;
     let routes = config.routes.iter().map(|route| route.name.as_str());
-    let traffic = Arc::new(Traffic::with_routes(settings, routes, clock.now().tick).keyed(&entropy));
+    let traffic = Arc::new(Traffic::with_routes(settings, secret, routes, now));
     let secrets = Secrets::new(Arc::new(parts::secret_names(&config)), Arc::new(parts::described_keys()));
     let setting = Setting { truncation: config.privacy.truncation, secrets };
     let (path, shared) = (config_path.to_path_buf(), Arc::clone(&traffic));
@@ -158,14 +160,15 @@ pub fn prepare(loaded: Loaded, manner: Manner) -> Result<Ready, Vec<Problem>> {
     let builder = builder.serving(fleets(origin.as_ref(), &routes).map_err(fail)?);
     let (keep_up, requests, mut notes) = first_load(builder, &config, &metrics, clock)?;
     let settled = arrival::settle(&config, &tls, manner.sockets, origin.as_ref(), clock);
-    let (parts, predecessor) = settled.map_err(fail)?;
+    let (parts, mut predecessor) = settled.map_err(fail)?;
     let Parts { identity, entrances, admin, recorder, records, heirloom, told } = parts;
     notes.extend(told.into_iter().map(|told| Problem::warning(&config_path, told)));
 
     let crowd = entrances.first().map(|entrance| Arc::clone(&entrance.porter.crowd));
     let streams = Arc::new(Crowd::new(parts::request_bounds(&config)));
     metrics.watch(crowd, &streams).map_err(|error| fail(vec![error.to_string()]))?;
-    let keeper = Keeper::of(&config, &traffic, clock);
+    let handed_over = predecessor.as_mut().and_then(Predecessor::counts);
+    let keeper = Keeper::of(&config, &traffic, handed_over, clock);
     let (live, drain) = (Arc::clone(requests.live()), Drain::new());
     let mut ready = Ready {
         listeners: entrances.iter().filter_map(|entrance| entrance.listener.address()).collect(),

@@ -13,6 +13,7 @@ use super::upgrade::{Bequest, Heirloom};
 use crate::clock::Clock;
 use crate::config::{self, Address, Config};
 use crate::facts::client::{Keyring, TrustedProxies};
+use crate::facts::time::Tick;
 use crate::proxy::Gate;
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{
@@ -24,7 +25,8 @@ use crate::proxy::server::{Bound, Listener};
 use crate::proxy::unread::Unread;
 use crate::record::{self, Recorder, Running, Settings as RecordSettings};
 use crate::signals::secrets::Names;
-use crate::traffic::{Interval, Settings as TrafficSettings, Shape, TrafficError, Weight};
+use crate::state::counts;
+use crate::traffic::{Interval, Secret, Settings as TrafficSettings, Shape, TrafficError, Weight};
 
 /// The service of the built-in origin.
 pub(super) type EchoService = Bound<pingora::apps::http_app::HttpServer<Echo>>;
@@ -140,6 +142,13 @@ pub(super) fn entropy() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
     let mut entropy = Zeroizing::new([0; 32]);
     getrandom::fill(entropy.as_mut_slice())?;
     Ok(entropy)
+}
+
+/// The secret under which keys are counted: the one that was kept, or a new one.
+pub(super) fn secret(config: &Config, now: Tick) -> Result<Secret, getrandom::Error> {
+    // What is wrong with the file is told when counts are recalled.
+    let kept = if config.traffic.remember { counts::secret(&config.traffic.counts, now) } else { Ok(None) };
+    kept.ok().flatten().map_or_else(|| entropy().map(Secret::new), Ok)
 }
 
 /// The keys for described requests: always the same, since nobody real is named by them.

@@ -21,10 +21,12 @@ pub struct Traffic {
     pub counter_slots: usize,
     /// Shares of a fair limit that a client with a credential has.
     pub credential_weight: u16,
-    /// Whether what is usual is kept over a restart.
+    /// Whether what is usual and what was counted are kept over a restart.
     pub remember: bool,
-    /// The file that it is kept in.
+    /// The file that what is usual is kept in.
     pub state: PathBuf,
+    /// The file that what was counted is kept in.
+    pub counts: PathBuf,
 }
 
 pub(super) const LAYOUT: Layout = Layout {
@@ -33,8 +35,9 @@ pub(super) const LAYOUT: Layout = Layout {
     doc: "How requests are counted. Each client, network or route that was counted lately takes a slot of 16 bytes; \
           when more than half of them are taken, the rarest begin to be taken for each other, which makes limits \
           stricter and not laxer. Countries are exact. The rates that scripts read are always those of the last \
-          10 s. What is usual for each country and route, at each hour of the week, is kept over a restart.",
-    keys: &[&WINDOW, &FAIR, &CREDENTIAL_WEIGHT, &SLOTS, &COUNTER_SLOTS, &REMEMBER, &STATE],
+          10 s. What is usual for each country and route, at each hour of the week, and what limits and counters have \
+          counted are kept over a restart and an upgrade.",
+    keys: &[&WINDOW, &FAIR, &CREDENTIAL_WEIGHT, &SLOTS, &COUNTER_SLOTS, &REMEMBER, &STATE, &COUNTS],
     reserved: &[],
 };
 
@@ -83,14 +86,24 @@ const REMEMBER: Key<Flag> = Key {
     name: "remember",
     kind: Flag,
     fallback: Fallback::Is("true"),
-    doc: "Whether what is usual is kept over a restart. Otherwise it is learned afresh each time.",
+    doc: "Whether what is usual and what was counted are kept over a restart and an upgrade. Otherwise everybody \
+          starts afresh each time.",
 };
 
 const STATE: Key<FilePath> = Key {
     name: "state",
     kind: FilePath,
     fallback: Fallback::Is("\"data/traffic.state\""),
-    doc: "The file that it is kept in, by one gate only. Rates of countries and routes; no address is in it.",
+    doc: "The file that what is usual is kept in, by one gate only. Rates of countries and routes; no address is in it.",
+};
+
+const COUNTS: Key<FilePath> = Key {
+    name: "counts",
+    kind: FilePath,
+    fallback: Fallback::Absent,
+    doc: "The file that what limits and counters have counted is kept in, by one gate only, for the length of their \
+          windows; without this key it is beside `state`, with `.counts` at its end. Truncated addresses are in it as hashes, with the secret that they are hashed under. What is \
+          counted per credential is not in it, unless it is in memory (`tmpfs`, such as `/run/riskgate/traffic.counts`).",
 };
 
 /// Reads `[traffic]`.
@@ -98,19 +111,36 @@ pub(super) fn read(section: &Section<'_>) -> Option<Traffic> {
     let (window, fair) = (section.read(&WINDOW), section.read(&FAIR));
     let weight = section.read(&CREDENTIAL_WEIGHT);
     let (slots, counter_slots) = (section.read(&SLOTS), section.read(&COUNTER_SLOTS));
-    let (remember, state) = (section.read(&REMEMBER), section.read(&STATE));
-    let traffic = Traffic {
+    let remember = section.read(&REMEMBER);
+    let (state, counts) = (section.read(&STATE), section.optional(&COUNTS));
+    let (state, counts) = files(section, state?, counts?)?;
+    Some(Traffic {
         window: window?,
         sharing: sharing_of(fair?),
         slots: slots?,
         counter_slots: counter_slots?,
         credential_weight: weight?,
         remember: remember?,
-        state: state?,
-    };
-    if traffic.state.file_name().is_none() {
-        section.complain(&STATE, "`state` names a folder", "name a file in it, such as `data/traffic.state`");
-        return None;
+        state,
+        counts,
+    })
+}
+
+/// The files that things are kept in, if they are two.
+fn files(section: &Section<'_>, state: PathBuf, counts: Option<PathBuf>) -> Option<(PathBuf, PathBuf)> {
+    let counts = counts.unwrap_or_else(|| state.with_extension("counts"));
+    let mut is_good = true;
+    for (key, path) in [(&STATE, &state), (&COUNTS, &counts)] {
+        if path.file_name().is_none() {
+            let Key { name, .. } = key;
+            let hint = format!("name a file in it, such as `data/traffic.{name}`");
+            section.complain(key, format!("`{name}` names a folder"), hint);
+            is_good = false;
+        }
     }
-    Some(traffic)
+    if is_good && state == counts {
+        section.complain(&STATE, "`state` and `counts` name the same file", "give each a file of its own");
+        is_good = false;
+    }
+    is_good.then_some((state, counts))
 }

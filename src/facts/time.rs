@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Now {
     /// What the calendar says.
     pub wall: Wall,
-    /// Time since the process started.
+    /// How much time went by.
     pub tick: Tick,
 }
 
@@ -19,7 +19,7 @@ pub struct Now {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Wall(u64);
 
-/// Monotonic time since the process started, in nanoseconds.
+/// Monotonic time in nanoseconds, since a moment that is the same for every process, give or take what their clocks were set by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tick(u64);
 
@@ -50,17 +50,22 @@ impl Wall {
 }
 
 impl Tick {
-    /// A tick from the time that went by since the process started.
+    /// A tick from the time that went by.
     pub const fn from_elapsed(elapsed: Duration) -> Self {
         Self(elapsed.as_nanos() as u64)
     }
 
-    /// Time since the process started.
+    /// A tick from nanoseconds since the first one.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Time since the first tick.
     pub const fn elapsed(self) -> Duration {
         Duration::from_nanos(self.0)
     }
 
-    /// Nanoseconds since the process started.
+    /// Nanoseconds since the first tick.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }

@@ -137,6 +137,24 @@ impl Cell {
         parts.previous + parts.current
     }
 
+    /// What was counted in the interval before, and in this one.
+    pub(super) fn counts(&self, epoch: u64) -> (u64, u64) {
+        let parts = Parts::of(self.0.load(Ordering::Relaxed), epoch);
+        (parts.previous, parts.current)
+    }
+
+    /// Counts so many more in the interval before, and in this one.
+    pub(super) fn recall(&self, previous: u64, current: u64, moment: Moment) {
+        let more = |word| {
+            let parts = Parts::of(word, moment.epoch);
+            let sum = |counted: u64, more: u64| counted.saturating_add(more).min(FULL);
+            let (previous, current) = (sum(parts.previous, previous), sum(parts.current, current));
+            Some(Parts { previous, current, ..parts }.word())
+        };
+        // It never refuses.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
     /// What was counted in the last interval that is over.
     pub(super) fn completed(&self, epoch: u64) -> u64 {
         Parts::of(self.0.load(Ordering::Relaxed), epoch).previous

@@ -23,8 +23,9 @@ pub(super) use shelf::Shelf;
 use self::combination::Hashing;
 use self::distinct::Distinct;
 use self::events::Events;
-use self::steps::Steps;
+use self::steps::{Lanes, Steps};
 use self::table::{Address, Table};
+use super::kept::{Kept, Lapse, Rows, hand_on};
 use super::settings::Interval;
 use super::subject::Subject;
 use crate::facts::place::CountryCode;
@@ -142,6 +143,27 @@ impl Counter {
         }
     }
 
+    /// Hands on what it has counted.
+    fn keep<E>(&self, sink: &mut dyn FnMut(&Kept) -> Result<(), E>) -> Result<(), E> {
+        let (step, places) = (self.steps.running(), self.table.places() as u64);
+        let wrap = |rows| Rows::Words { step, places, rows };
+        hand_on(&self.spec.to_string(), self.table.rows(), wrap, sink)
+    }
+
+    /// Counts once more what was kept; how many keys that is. None, if it has another number of places now.
+    fn recall(&self, rows: &Rows, lapse: Lapse) -> usize {
+        let Rows::Words { step, places, rows } = rows else { return 0 };
+        self.rotate(lapse.now);
+        match self.steps.outdated(*step) {
+            Some(outdated) if *places == self.table.places() as u64 => {
+                let count = rows.iter().filter(|row| self.table.recall(row)).count();
+                self.clear(outdated);
+                count
+            }
+            Some(_) | None => 0,
+        }
+    }
+
     /// How many keys were forgotten for want of room, since it was made.
     pub fn forgotten(&self) -> u64 {
         self.table.forgotten()
@@ -154,10 +176,14 @@ impl Counter {
 
     /// Moves on, and empties what is out of date. Not for the request path.
     fn rotate(&self, now: Tick) {
-        self.steps.rotate(now, |lanes| match self.spec.kind {
+        self.steps.rotate(now, |lanes| self.clear(lanes));
+    }
+
+    fn clear(&self, lanes: Lanes) {
+        match self.spec.kind {
             Counted::Events => self.table.clear::<Events>(lanes),
             Counted::Distinct => self.table.clear::<Distinct>(lanes),
-        });
+        }
     }
 
     fn address(&self, subject: &Subject) -> Option<Address> {
@@ -165,6 +191,14 @@ impl Counter {
             return Some(Address::Own(subject.country.index()));
         }
         self.spec.per.hash(subject, &self.hashing).map(Address::Hashed)
+    }
+}
+
+/// `counter login_failed of events per client and route over 1h`
+impl fmt::Display for CounterSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, per, kind, window } = self;
+        write!(f, "counter {name} of {} per {per} over {window}", kind.as_str())
     }
 }
 

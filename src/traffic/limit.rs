@@ -194,6 +194,18 @@ impl Limit {
     }
 }
 
+/// `limit login per client over 10s, fair`
+impl fmt::Display for LimitSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, per, window, sharing } = self;
+        let sharing = match sharing {
+            Sharing::Fair => "fair",
+            Sharing::FirstCome => "first come",
+        };
+        write!(f, "limit {name} per {} over {window}, {sharing}", per.as_str())
+    }
+}
+
 impl fmt::Debug for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limit").field("spec", &self.spec).finish_non_exhaustive()

@@ -17,6 +17,7 @@ mod fair;
 mod inflight;
 #[cfg(test)]
 mod jumps;
+mod kept;
 mod lease;
 mod limit;
 mod line;
@@ -24,6 +25,9 @@ mod offered;
 mod promise;
 mod reading;
 mod registry;
+#[cfg(test)]
+mod restarts;
+mod secret;
 mod settings;
 #[cfg(test)]
 mod simulation;
@@ -42,13 +46,13 @@ pub use baseline::memory::{Memory, MemoryError};
 pub use counter::{Combination, Counted, Counter, CounterSpec, Dimension, Precision, Token};
 pub use delay::{Delay, Lane};
 pub use inflight::{Cap, CapSpec, Claim, Full, Held, Most};
+pub use kept::{Kept, Lapse, Range};
 pub use limit::{Limit, LimitSpec, Rate, Sharing};
 pub use registry::MAX_INTERVALS;
+pub use secret::Secret;
 pub use settings::{Interval, Settings, Shape, TrafficError};
 pub use subject::{Per, RouteKey, Subject, Weight, Whose};
 pub use surge::{Source, Stage, Surge};
-
-use zeroize::Zeroizing;
 
 use self::counter::Shelf;
 use self::inflight::Caps;
@@ -63,6 +67,7 @@ use crate::workers::PerThread;
 /// Everything that is counted. Made once, shared by all threads and all snapshots.
 pub struct Traffic {
     settings: Settings,
+    secret: Secret,
     offered: Offered,
     registry: Registry,
     counters: Shelf,
@@ -97,24 +102,32 @@ pub struct Part {
 }
 
 impl Traffic {
-    /// Nothing was counted yet, and there are no routes.
+    /// Nothing was counted yet, there are no routes, and anybody may know under which secret keys are hashed.
     pub fn new(settings: Settings, now: Tick) -> Self {
-        Self::with_routes(settings, std::iter::empty(), now)
+        Self::with_routes(settings, Secret::known(), std::iter::empty(), now)
     }
 
     /// Nothing was counted yet. Of routes, those with these names are observed.
-    pub fn with_routes<'n>(settings: Settings, routes: impl Iterator<Item = &'n str>, now: Tick) -> Self {
-        let counters = Shelf::new(&Zeroizing::new([0; 32]), settings.counter_slots);
-        let offered = Offered::new(settings.keys, routes, now);
-        let leases = PerThread::new(settings.workers);
-        Self { settings, offered, registry: Registry::default(), counters, caps: Caps::default(), leases }
+    pub fn with_routes<'n>(
+        settings: Settings,
+        secret: Secret,
+        routes: impl Iterator<Item = &'n str>,
+        now: Tick,
+    ) -> Self {
+        Self {
+            settings,
+            offered: Offered::new(settings.keys, &secret, routes, now),
+            registry: Registry::default(),
+            counters: Shelf::new(&secret, settings.counter_slots),
+            caps: Caps::default(),
+            leases: PerThread::new(settings.workers),
+            secret,
+        }
     }
 
-    /// Hashes what is counted under keys that nobody else has: 32 random bytes, which should be forgotten afterwards.
-    /// To be called before there are counters.
-    #[must_use]
-    pub fn keyed(self, entropy: &Zeroizing<[u8; 32]>) -> Self {
-        Self { counters: Shelf::new(entropy, self.settings.counter_slots), ..self }
+    /// The secret under which keys are hashed.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// A name for a credential, to count it by.
@@ -182,13 +195,37 @@ impl Traffic {
         self.offered.recall(memory, wall)
     }
 
+    /// Hands `sink` piece by piece what was counted, to be kept over a restart, as long as it does not fail. Requests in
+    /// flight and places that were promised are not kept.
+    ///
+    /// # Errors
+    /// The first of `sink`.
+    pub fn keep<E>(
+        &self,
+        range: Range,
+        now: Tick,
+        sink: &mut dyn FnMut(&Kept) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.offered.keep(now, sink)?;
+        self.registry.keep(now, sink)?;
+        self.counters.keep(range, sink)
+    }
+
+    /// Counts once more a piece of what was kept under the same secret; answers for how many keys. To be called when
+    /// there are limits and counters, and before there are requests. What is of none of them is dropped.
+    pub fn recall_counts(&self, kept: &Kept, lapse: Lapse) -> usize {
+        self.offered.recall_clients(kept, lapse)
+            + self.registry.recall(kept, lapse)
+            + self.counters.recall(kept, lapse)
+    }
+
     /// A handle for each limit, in order, for a snapshot to hold. Those that exist keep their counts; those that
     /// nobody holds any more are forgotten. Called at load.
     ///
     /// # Errors
     /// [`TrafficError::Intervals`] if limits that are not per country use more than [`MAX_INTERVALS`] windows.
     pub fn limits(&self, specs: &[LimitSpec], now: Tick) -> Result<Vec<Arc<Limit>>, TrafficError> {
-        self.registry.limits(specs, &self.settings, now)
+        self.registry.limits(specs, &self.settings, &self.secret, now)
     }
 
     /// A handle for each counter, in order, for a snapshot to hold; like [`Self::limits`].

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use super::Part;
 use super::baseline::memory::{Memory, MemoryError};
 use super::baseline::{Absent, Baseline, Pulse, Surging};
+use super::kept::{Kept, Lapse};
+use super::secret::Secret;
 use super::settings::{Interval, Shape};
 use super::subject::{Key, Per, RouteKey, Subject};
 use super::surge::{Source, Surge};
@@ -30,11 +32,19 @@ struct Routes {
     baseline: Baseline,
 }
 
+/// What the rates of clients are kept as.
+const CLIENTS: &str = "client rates";
+
 impl Offered {
     /// Routes that are not among `routes` are not counted.
-    pub(super) fn new<'n>(clients: Shape, routes: impl Iterator<Item = &'n str>, now: Tick) -> Self {
+    pub(super) fn new<'n>(
+        clients: Shape,
+        secret: &Secret,
+        routes: impl Iterator<Item = &'n str>,
+        now: Tick,
+    ) -> Self {
         Self {
-            clients: Window::of_keys(Interval::TEN_SECONDS, clients, now),
+            clients: Window::of_keys(Interval::TEN_SECONDS, clients, secret.hashing(CLIENTS), now),
             countries: Baseline::new(CountryCode::COUNT, now),
             routes: Routes::new(routes, now),
         }
@@ -92,6 +102,16 @@ impl Offered {
         self.countries.recall(countries, wall);
         self.routes.baseline.recall(routes, wall);
         Ok(())
+    }
+
+    /// Hands on what clients asked for lately.
+    pub(super) fn keep<E>(&self, now: Tick, sink: &mut dyn FnMut(&Kept) -> Result<(), E>) -> Result<(), E> {
+        self.clients.keep(CLIENTS, now, sink)
+    }
+
+    /// Counts that once more; how many clients that is.
+    pub(super) fn recall_clients(&self, kept: &Kept, lapse: Lapse) -> usize {
+        if kept.of == CLIENTS { self.clients.recall(&kept.rows, lapse) } else { 0 }
     }
 
     pub(super) fn parts(&self) -> Vec<Part> {

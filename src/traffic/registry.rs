@@ -4,12 +4,17 @@
 //! a limit and go with the last snapshot that knew it. Its lock is taken at load and by the rotating task, never
 //! for a request.
 
+mod purpose;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use self::purpose::Purpose;
 use super::Part;
 use super::fair::{Fair, Members};
+use super::kept::{Kept, Lapse};
 use super::limit::{Limit, LimitSpec, Tally};
 use super::promise::Promises;
+use super::secret::{Secret, short};
 use super::settings::{Interval, Settings, Shape, TrafficError};
 use super::subject::Per;
 use super::window::Window;
@@ -17,6 +22,9 @@ use crate::facts::time::Tick;
 
 /// How many different windows one set of limits may use; each takes a sketch of its own.
 pub const MAX_INTERVALS: usize = 8;
+
+/// Limits that are remembered although nobody holds them any more, if there are as many others.
+const MOST_KNOWN: usize = 4_096;
 
 /// Remembers limits while they are in use.
 #[derive(Default)]
@@ -26,16 +34,23 @@ pub(super) struct Registry {
 
 #[derive(Default)]
 struct Shelves {
-    limits: Vec<Weak<Limit>>,
+    limits: Vec<Known>,
     windows: Vec<Named>,
     members: Vec<(Interval, Weak<Members>)>,
-    /// The number of the last limit that was made.
-    next_tag: u32,
+}
+
+/// A limit that was made.
+struct Known {
+    limit: Weak<Limit>,
+    tag: u32,
+    window: Interval,
+    /// When it was found that nobody holds it.
+    gone: Option<Tick>,
 }
 
 /// What somebody holds.
 struct InUse {
-    windows: Vec<(String, Arc<Window>)>,
+    windows: Vec<(Purpose, Arc<Window>)>,
     members: Vec<Arc<Members>>,
     limits: Vec<Arc<Limit>>,
 }
@@ -46,12 +61,12 @@ struct Named {
     window: Weak<Window>,
 }
 
-#[derive(PartialEq, Eq)]
-enum Purpose {
-    /// All limits over this interval that are neither fair nor per country.
-    Shared(Interval),
-    /// One limit per country.
-    Countries(String),
+/// What is needed to make a limit.
+#[derive(Clone, Copy)]
+struct Make<'a> {
+    shape: Shape,
+    secret: &'a Secret,
+    now: Tick,
 }
 
 impl Registry {
@@ -60,6 +75,7 @@ impl Registry {
         &self,
         specs: &[LimitSpec],
         settings: &Settings,
+        secret: &Secret,
         now: Tick,
     ) -> Result<Vec<Arc<Limit>>, TrafficError> {
         let mut intervals: Vec<Interval> =
@@ -70,15 +86,38 @@ impl Registry {
             return Err(TrafficError::Intervals(intervals.len()));
         }
         let mut shelves = self.shelves();
-        Ok(specs.iter().map(|spec| shelves.limit(spec, settings.keys, now)).collect())
+        Ok(specs.iter().map(|spec| shelves.limit(spec, Make { shape: settings.keys, secret, now })).collect())
     }
 
     /// Rotates every window in use.
     pub(super) fn rotate(&self, now: Tick) {
+        self.shelves().forget_unused(now);
         let InUse { windows, members, limits } = self.in_use();
         windows.iter().for_each(|(_, window)| window.rotate(now));
         members.iter().for_each(|members| members.rotate(now));
         limits.iter().filter_map(|limit| limit.fair()).for_each(|fair| fair.rotate(now));
+    }
+
+    /// Hands on what every limit in use has counted.
+    pub(super) fn keep<E>(&self, now: Tick, sink: &mut dyn FnMut(&Kept) -> Result<(), E>) -> Result<(), E> {
+        let InUse { windows, members, limits } = self.in_use();
+        windows.iter().try_for_each(|(purpose, window)| window.keep(&purpose.to_string(), now, sink))?;
+        members.iter().try_for_each(|members| members.keep(now, sink))?;
+        let mut fair = limits.iter().filter_map(|limit| Some((limit.spec().to_string(), limit.fair()?)));
+        fair.try_for_each(|(of, fair)| fair.keep(&of, now, sink))
+    }
+
+    /// Counts once more what was kept of a limit; how many keys that is.
+    pub(super) fn recall(&self, kept: &Kept, lapse: Lapse) -> usize {
+        let (InUse { windows, members, limits }, Kept { of, rows }) = (self.in_use(), kept);
+        if let Some((_, window)) = windows.iter().find(|(purpose, _)| purpose.to_string() == *of) {
+            return window.recall(rows, lapse);
+        }
+        let fair = limits.iter().find(|limit| limit.spec().to_string() == *of);
+        if let Some(fair) = fair.and_then(|limit| limit.fair()) {
+            return fair.recall(rows, lapse);
+        }
+        members.iter().map(|members| members.recall(kept, lapse)).sum()
     }
 
     /// Every limit in use.
@@ -90,7 +129,7 @@ impl Registry {
     pub(super) fn memory(&self) -> Vec<Part> {
         let InUse { windows, members, limits } = self.in_use();
         let part = |what: String, bytes| Part { what, bytes };
-        let windows = windows.into_iter().map(|(what, window)| part(what, window.bytes()));
+        let windows = windows.iter().map(|(purpose, window)| part(purpose.describe(), window.bytes()));
         let members = members.iter().map(|members| {
             part(format!("clients of fair limits over {}", members.interval()), members.bytes())
         });
@@ -105,13 +144,12 @@ impl Registry {
 
     /// What is in use; the lock is not held while it is worked on.
     fn in_use(&self) -> InUse {
-        let mut shelves = self.shelves();
-        shelves.forget_unused();
-        let named = |named: &Named| Some((named.purpose.describe(), named.window.upgrade()?));
+        let shelves = self.shelves();
+        let named = |named: &Named| Some((named.purpose.clone(), named.window.upgrade()?));
         InUse {
             windows: shelves.windows.iter().filter_map(named).collect(),
             members: shelves.members.iter().filter_map(|(_, members)| members.upgrade()).collect(),
-            limits: shelves.limits.iter().filter_map(Weak::upgrade).collect(),
+            limits: shelves.limits.iter().filter_map(|known| known.limit.upgrade()).collect(),
         }
     }
 
@@ -122,47 +160,61 @@ impl Registry {
 }
 
 impl Shelves {
-    fn limit(&mut self, spec: &LimitSpec, shape: Shape, now: Tick) -> Arc<Limit> {
-        if let Some(known) = self.limits.iter().filter_map(Weak::upgrade).find(|limit| limit.spec() == spec) {
+    fn limit(&mut self, spec: &LimitSpec, make: Make<'_>) -> Arc<Limit> {
+        let mut known = self.limits.iter().filter_map(|known| known.limit.upgrade());
+        if let Some(known) = known.find(|limit| limit.spec() == spec) {
             return known;
         }
-        self.next_tag = self.next_tag.wrapping_add(1);
         let tally = if spec.is_fair() {
-            let members = self.members(spec.window, shape);
+            let members = self.members(spec.window, make);
             Tally::Fair(Box::new(Fair::new(spec.per, members)))
         } else if spec.is_exact() {
-            let window = Arc::new(Window::of_countries(spec.window, now));
-            self.remember(Purpose::Countries(spec.name.clone()), &window);
+            let window = Arc::new(Window::of_countries(spec.window, make.now));
+            self.remember(Purpose::Countries(spec.name.clone(), spec.window), &window);
             Tally::Line(window, Promises::new())
         } else if spec.per == Per::Client {
-            Tally::Window(self.shared(spec.window, shape, now))
+            Tally::Window(self.shared(spec.window, make))
         } else {
-            Tally::Line(self.shared(spec.window, shape, now), Promises::new())
+            Tally::Line(self.shared(spec.window, make), Promises::new())
         };
-        let limit = Arc::new(Limit::new(spec.clone(), tally, self.next_tag));
-        self.limits.push(Arc::downgrade(&limit));
+        let tag = self.tag(spec, make.now);
+        let limit = Arc::new(Limit::new(spec.clone(), tally, tag));
+        self.limits.push(Known { limit: Arc::downgrade(&limit), tag, window: spec.window, gone: None });
         limit
     }
 
-    fn shared(&mut self, interval: Interval, shape: Shape, now: Tick) -> Arc<Window> {
+    /// What tells this limit's keys from those of others: the same in every process, so that they can be kept.
+    fn tag(&mut self, spec: &LimitSpec, now: Tick) -> u32 {
+        self.forget_unused(now);
+        // All zeros: no secret is needed to tell limits apart.
+        let mut tag = short(&[0; 32], spec.to_string().as_bytes()) as u32;
+        // What a limit has counted that is gone would else be that of one which comes after it.
+        while self.limits.iter().any(|known| known.tag == tag) {
+            tag = tag.wrapping_add(1);
+        }
+        tag
+    }
+
+    fn shared(&mut self, interval: Interval, make: Make<'_>) -> Arc<Window> {
         let purpose = Purpose::Shared(interval);
         let known = self.windows.iter().find(|named| named.purpose == purpose && named.is_used());
         if let Some(window) = known.and_then(|named| named.window.upgrade()) {
             return window;
         }
-        let window = Arc::new(Window::of_limited_keys(interval, shape, now));
+        let hashing = make.secret.hashing(&purpose.to_string());
+        let window = Arc::new(Window::of_limited_keys(interval, make.shape, hashing, make.now));
         self.remember(purpose, &window);
         window
     }
 
     /// The members of all fair limits over this interval.
-    fn members(&mut self, interval: Interval, shape: Shape) -> Arc<Members> {
+    fn members(&mut self, interval: Interval, make: Make<'_>) -> Arc<Members> {
         let known =
             self.members.iter().find(|(known, members)| *known == interval && members.strong_count() > 0);
         if let Some(members) = known.and_then(|(_, members)| members.upgrade()) {
             return members;
         }
-        let members = Arc::new(Members::new(interval, shape));
+        let members = Arc::new(Members::new(interval, make.shape, make.secret));
         self.members.push((interval, Arc::downgrade(&members)));
         members
     }
@@ -171,8 +223,19 @@ impl Shelves {
         self.windows.push(Named { purpose, window: Arc::downgrade(window) });
     }
 
-    fn forget_unused(&mut self) {
-        self.limits.retain(|limit| limit.strong_count() > 0);
+    /// Forgets what nobody holds; of limits, once nothing that they counted is in a window any more.
+    fn forget_unused(&mut self, now: Tick) {
+        for known in self.limits.iter_mut().filter(|known| known.limit.strong_count() == 0) {
+            known.gone.get_or_insert(now);
+        }
+        let counts = |known: &Known| {
+            let since = known.gone.map(|gone| now.elapsed().saturating_sub(gone.elapsed()));
+            since.is_none_or(|since| since < 2 * known.window.duration())
+        };
+        self.limits.retain(counts);
+        let excess = self.limits.len().saturating_sub(MOST_KNOWN);
+        let mut gone = 0..excess;
+        self.limits.retain(|known| known.gone.is_none() || gone.next().is_none());
         self.windows.retain(Named::is_used);
         self.members.retain(|(_, members)| members.strong_count() > 0);
     }
@@ -181,15 +244,6 @@ impl Shelves {
 impl Named {
     fn is_used(&self) -> bool {
         self.window.strong_count() > 0
-    }
-}
-
-impl Purpose {
-    fn describe(&self) -> String {
-        match self {
-            Self::Shared(interval) => format!("limits over {interval}"),
-            Self::Countries(name) => format!("countries of limit `{name}`"),
-        }
     }
 }
 
@@ -252,6 +306,7 @@ mod tests {
         drop(limits);
         traffic.rotate(at(0.0));
         assert_eq!(traffic.memory(), empty);
+        traffic.rotate(at(30.0));
         let shelves = traffic.registry.shelves();
         assert!(shelves.limits.is_empty() && shelves.members.is_empty());
         drop(shelves);

@@ -57,7 +57,7 @@ impl Subject {
 }
 
 /// A configured route's identity, the same after every reload that keeps its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct RouteKey(u64);
 
 /// A key that is shared by clients.

@@ -56,14 +56,14 @@ impl Surge {
 #[cfg(test)]
 mod tests {
     use super::super::simulation::{at, subject};
-    use super::super::{Pulse, RouteKey, Settings, Shape, Traffic};
+    use super::super::{Pulse, RouteKey, Secret, Settings, Shape, Traffic};
     use super::*;
     use crate::facts::time::{Now, Wall};
 
     fn traffic(routes: &[&str]) -> Traffic {
         let shape = Shape::new(1_024).unwrap();
         let settings = Settings { keys: shape, counter_slots: 1_024, ..Settings::default() };
-        Traffic::with_routes(settings, routes.iter().copied(), at(0.0))
+        Traffic::with_routes(settings, Secret::known(), routes.iter().copied(), at(0.0))
     }
 
     /// So many requests from Germany, on `*/`, in each step of five seconds.

@@ -6,19 +6,18 @@
 //! is over-counted is so by what the rarest of eight keys has. Keys are told apart by 64 bits of a keyed hash. Two
 //! threads that meet in a cell at the moment of taking over may miscount one event; nothing worse happens.
 
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use foldhash::quality::SeedableRandomState;
-
 use super::cell::{Cell, Moment};
+use super::kept::Count;
+use super::secret::Hashing;
 use super::settings::Shape;
 use super::subject::Key;
 
 /// Counts of keys.
 pub(super) struct Table {
     lines: Box<[Line]>,
-    hasher: SeedableRandomState,
+    hashing: Hashing,
     /// The next line to sweep.
     swept: AtomicUsize,
     /// Where keys would go if there was no line for them, which cannot be.
@@ -51,11 +50,9 @@ impl Place {
 const SWEEP: u64 = 64;
 
 impl Table {
-    pub(super) fn new(shape: Shape) -> Self {
+    pub(super) fn new(shape: Shape, hashing: Hashing) -> Self {
         let lines = (0..shape.lines()).map(|_| Line::default()).collect();
-        // Nobody outside may choose what shares a line; simulations should be the same in each run.
-        let hasher = if cfg!(test) { SeedableRandomState::fixed() } else { SeedableRandomState::random() };
-        Self { lines, hasher, swept: AtomicUsize::new(0), stray: Cell::default() }
+        Self { lines, hashing, swept: AtomicUsize::new(0), stray: Cell::default() }
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -64,7 +61,7 @@ impl Table {
 
     /// Where this key belongs.
     pub(super) fn place(&self, key: Key) -> Place {
-        Place(self.hasher.hash_one(key).max(1))
+        Place(self.hashing.hash(&key).max(1))
     }
 
     /// The cell of a key that was counted lately.
@@ -88,6 +85,21 @@ impl Table {
             if from <= until { (from..until, 0..0) } else { (from..self.lines.len(), 0..until) };
         let lines = head.chain(tail).filter_map(|at| self.lines.get(at));
         lines.flat_map(|line| &line.0).for_each(|slot| slot.cell.sweep(moment.epoch));
+    }
+
+    /// What still counts, by the hash of its key.
+    pub(super) fn counts(&self, epoch: u64) -> impl Iterator<Item = Count> {
+        let slots = self.lines.iter().flat_map(|line| &line.0);
+        slots.filter_map(move |slot| {
+            let (previous, current) = slot.cell.counts(epoch);
+            let key = slot.owner.load(Ordering::Relaxed);
+            (previous + current > 0).then_some(Count { key, previous, current })
+        })
+    }
+
+    /// Counts once more what was counted, under the same secret.
+    pub(super) fn recall(&self, count: Count, moment: Moment) {
+        self.claim(Place(count.key.max(1)), moment).recall(count.previous, count.current, moment);
     }
 
     /// Finds a cell for a key that has none.
@@ -130,11 +142,16 @@ impl Line {
 mod tests {
     use super::*;
     use crate::facts::time::Tick;
+    use crate::traffic::secret::Secret;
     use crate::traffic::settings::Interval;
     use std::time::Duration;
 
     fn moment(seconds: u64) -> Moment {
         Moment::at(Interval::TEN_SECONDS, Tick::from_elapsed(Duration::from_secs(seconds)))
+    }
+
+    fn table(shape: Shape) -> Table {
+        Table::new(shape, Secret::known().hashing("test"))
     }
 
     fn key(n: u64) -> Key {
@@ -154,7 +171,7 @@ mod tests {
         // Where a key goes is chance: at one half, the eight cells of one key in some 10,000 are all in use.
         for (part, tolerated) in [(0.25, 0.0), (0.5, 0.002), (0.75, 0.02)] {
             let shape = Shape::new(16_384).unwrap();
-            let (table, keys) = (Table::new(shape), (shape.slots() as f64 * part) as u64);
+            let (table, keys) = (table(shape), (shape.slots() as f64 * part) as u64);
             (0..keys).for_each(|n| add(&table, n, 1 + n % 7, 5));
             let wrong = (0..keys).filter(|n| count(&table, *n, 5) != 1 + n % 7).count();
             assert!(wrong as f64 <= keys as f64 * tolerated, "{wrong} of {keys}");
@@ -163,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_crowd_cannot_make_an_abuser_forgotten_and_nobody_is_undercounted_at_the_end() {
-        let table = Table::new(Shape::new(1_024).unwrap());
+        let table = table(Shape::new(1_024).unwrap());
         add(&table, 0, 500, 5);
         for n in 1..50_000 {
             add(&table, n, 1, 5);
@@ -176,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_out_of_date_makes_room() {
-        let table = Table::new(Shape::new(1_024).unwrap());
+        let table = table(Shape::new(1_024).unwrap());
         (0..900).for_each(|n| add(&table, n, 9, 5));
         (1_000..1_300).for_each(|n| add(&table, n, 1, 25));
         (1_000..1_300).for_each(|n| assert_eq!(count(&table, n, 25), 1));
@@ -184,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_whole_sweep_leaves_nothing_that_could_come_around() {
-        let table = Table::new(Shape::new(1_024).unwrap());
+        let table = table(Shape::new(1_024).unwrap());
         (0..500).for_each(|n| add(&table, n, 9, 5));
         (0..=SWEEP * 20).for_each(|half| table.sweep(moment(30 + half / 2)));
         (0..500).for_each(|n| assert_eq!(count(&table, n, 5 + 2_560), 0));

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cell::{Cell, Moment};
+use super::kept::{Count, Kept, Lapse, Rows, hand_on};
 use super::lease::{Leases, Renewal};
 use super::reading::Reading;
+use super::secret::Hashing;
 use super::settings::{Interval, Shape};
 use super::subject::Key;
 use super::table::{Place, Table};
@@ -49,14 +51,14 @@ enum Found<'a> {
 
 impl Window {
     /// A window for any number of keys, counted in fixed memory.
-    pub(super) fn of_keys(interval: Interval, shape: Shape, now: Tick) -> Self {
-        Self::new(interval, Cells::Keys(Table::new(shape)), None, now)
+    pub(super) fn of_keys(interval: Interval, shape: Shape, hashing: Hashing, now: Tick) -> Self {
+        Self::new(interval, Cells::Keys(Table::new(shape, hashing)), None, now)
     }
 
     /// The same, for limits.
-    pub(super) fn of_limited_keys(interval: Interval, shape: Shape, now: Tick) -> Self {
+    pub(super) fn of_limited_keys(interval: Interval, shape: Shape, hashing: Hashing, now: Tick) -> Self {
         let trails = Trails::hashed(shape.trails());
-        Self::new(interval, Cells::Keys(Table::new(shape)), Some(trails), now)
+        Self::new(interval, Cells::Keys(Table::new(shape, hashing)), Some(trails), now)
     }
 
     /// A window for countries, counted exactly, for a limit.
@@ -118,6 +120,43 @@ impl Window {
             Cells::Keys(table) => table.sweep(moment),
             Cells::Countries { cells, .. } => cells.iter().for_each(|cell| cell.sweep(moment.epoch)),
         }
+    }
+
+    /// Hands on what still counts. Trails are not kept: until there are new ones, a limit is told by its counts alone.
+    pub(super) fn keep<E>(
+        &self,
+        of: &str,
+        now: Tick,
+        sink: &mut dyn FnMut(&Kept) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let epoch = Moment::at(self.interval, now).epoch;
+        match &self.cells {
+            Cells::Keys(table) => hand_on(of, table.counts(epoch), Rows::Counts, sink),
+            Cells::Countries { cells, .. } => {
+                let count = |(cell, key): (&Cell, u64)| {
+                    let (previous, current) = cell.counts(epoch);
+                    (previous + current > 0).then_some(Count { key, previous, current })
+                };
+                hand_on(of, cells.iter().zip(0..).filter_map(count), Rows::Counts, sink)
+            }
+        }
+    }
+
+    /// Counts once more what was kept; how many keys that is.
+    pub(super) fn recall(&self, rows: &Rows, lapse: Lapse) -> usize {
+        let Rows::Counts(counts) = rows else { return 0 };
+        let moment = Moment::at(self.interval, lapse.now);
+        let aged = counts.iter().filter_map(|count| lapse.age(*count, self.interval));
+        aged.map(|count| match &self.cells {
+            Cells::Keys(table) => table.recall(count, moment),
+            Cells::Countries { cells, .. } => {
+                let cell = usize::try_from(count.key).ok().and_then(|number| cells.get(number));
+                if let Some(cell) = cell {
+                    cell.recall(count.previous, count.current, moment);
+                }
+            }
+        })
+        .count()
     }
 
     /// The cell of a key, and where its trail is.
@@ -273,6 +312,11 @@ mod tests {
     use super::super::simulation::at;
     use super::*;
 
+    fn of_keys() -> Window {
+        let hashing = crate::traffic::Secret::known().hashing("test");
+        Window::of_keys(Interval::TEN_SECONDS, Shape::new(1_024).unwrap(), hashing, at(0.0))
+    }
+
     fn country(code: &str) -> Key {
         Key::of_country(CountryCode::parse(code).unwrap(), 0)
     }
@@ -289,10 +333,7 @@ mod tests {
 
     #[test]
     fn a_key_is_counted_where_it_was_looked_at() {
-        for window in [
-            Window::of_countries(Interval::TEN_SECONDS, at(0.0)),
-            Window::of_keys(Interval::TEN_SECONDS, Shape::new(1_024).unwrap(), at(0.0)),
-        ] {
+        for window in [Window::of_countries(Interval::TEN_SECONDS, at(0.0)), of_keys()] {
             let (first, second) =
                 (window.glance(country("DE"), at(6.0)), window.glance(country("DE"), at(6.0)));
             assert_eq!(first.take(1), Ok(()));
@@ -307,7 +348,7 @@ mod tests {
 
     #[test]
     fn rotation_forgets_nothing_that_still_counts_and_nothing_depends_on_it() {
-        let window = Window::of_keys(Interval::TEN_SECONDS, Shape::new(1_024).unwrap(), at(0.0));
+        let window = of_keys();
         (0..100).for_each(|_| window.count(country("DE"), at(15.0)));
         assert_eq!(window.read(country("DE"), at(25.0)).estimate(), 50.0);
         window.rotate(at(25.0));

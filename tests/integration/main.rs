@@ -38,6 +38,7 @@ mod process;
 mod proxying;
 mod records;
 mod reload;
+mod restarts;
 mod short_way;
 mod smuggling;
 mod sockets;

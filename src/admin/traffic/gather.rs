@@ -49,7 +49,7 @@ fn counted(admin: &Admin, standings: &Standings, now: Now) -> View {
     View {
         time: rfc3339(now.wall),
         window_s: rounded(seconds),
-        process: process(admin, standings, now.tick.elapsed()),
+        process: process(admin, standings, admin.clock.age()),
         total: rates(&standings.total()),
         countries: standings.countries.iter().map(country).collect(),
         clients: clients.collect(),

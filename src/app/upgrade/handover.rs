@@ -1,6 +1,7 @@
 //! The gate that runs, waiting for one that takes over from it.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tracing::{info, warn};
 
 use super::bequest::Bequest;
 use super::place::Place;
-use super::{ALL, FAREWELL, HELLO, OK, PATIENCE, SERVING, START, UpgradeError, wire};
+use super::{ALL, COUNTS, FAREWELL, HELLO, OK, PATIENCE, SERVING, START, UpgradeError, wire};
 use crate::app::keeper::Keeper;
 use crate::app::owner::Owner;
 use crate::app::systemd::Systemd;
@@ -122,6 +123,13 @@ fn offer(stream: &StdStream, sockets: &[Bequest], keeper: Option<&Keeper>) -> io
     wire::expect(stream, HELLO)?;
     if let Some(keeper) = keeper {
         keeper.save();
+        match keeper.hand_over() {
+            Ok(memory) => {
+                wire::send(stream, COUNTS, Some(memory.as_fd()))?;
+                wire::expect(stream, OK)?;
+            }
+            Err(error) => warn!("what was counted is not handed over: {error}"),
+        }
     }
     for bequest in sockets {
         wire::send(stream, bequest.said(), Some(bequest.socket()))?;

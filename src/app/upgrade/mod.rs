@@ -4,6 +4,8 @@
 //!  the gate that starts                          the gate that runs
 //!  has read and checked everything
 //!  riskgate upgrade 1                       ->   writes what is usual into its state file
+//!                                           <-   counts, with memory that holds what was counted
+//!  ok                                       ->
 //!                                           <-   clients, with a socket
 //!  ok                                       ->   ...
 //!                                           <-   all
@@ -35,6 +37,8 @@ pub(super) use predecessor::Predecessor;
 const HELLO: &str = "riskgate upgrade 1";
 /// It has the socket.
 const OK: &str = "ok";
+/// What was counted comes with it.
+const COUNTS: &str = "counts";
 /// There are no more sockets.
 const ALL: &str = "all";
 /// Clients can connect to the gate that starts.

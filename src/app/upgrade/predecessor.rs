@@ -1,12 +1,13 @@
 //! The gate that runs already, as the one that starts sees it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bequest::understood;
-use super::{ALL, FAREWELL, HELLO, OK, PATIENCE, SERVING, UpgradeError, place, wire};
+use super::{ALL, COUNTS, FAREWELL, HELLO, OK, PATIENCE, SERVING, UpgradeError, place, wire};
 use crate::app::sockets::Given;
 use crate::proxy::door::SocketFile;
 
@@ -17,6 +18,8 @@ pub(in crate::app) struct Predecessor {
     stream: UnixStream,
     /// The files of its sockets, be they wanted or not.
     files: Vec<Arc<SocketFile>>,
+    /// What it has counted.
+    counts: Option<OwnedFd>,
 }
 
 impl Predecessor {
@@ -25,7 +28,7 @@ impl Predecessor {
         let Some(stream) = place::visit(path)? else { return Ok(None) };
         let timed = stream.set_read_timeout(Some(PATIENCE)).and(stream.set_write_timeout(Some(PATIENCE)));
         timed.map_err(UpgradeError::place(path))?;
-        Ok(Some(Self { path: path.to_path_buf(), stream, files: Vec::new() }))
+        Ok(Some(Self { path: path.to_path_buf(), stream, files: Vec::new(), counts: None }))
     }
 
     /// Its sockets. It accepts from them, until it is told that somebody else does.
@@ -33,6 +36,11 @@ impl Predecessor {
         let given = self.receive().map_err(UpgradeError::refused(&self.path))?;
         self.files = given.iter().filter_map(Given::file).cloned().collect();
         Ok(given)
+    }
+
+    /// What it has counted, once, if it said so.
+    pub(in crate::app) fn counts(&mut self) -> Option<OwnedFd> {
+        self.counts.take()
     }
 
     /// Tells it that clients can connect here. Returns when it accepts no more: then the files of its sockets are this
@@ -45,12 +53,16 @@ impl Predecessor {
         Ok(())
     }
 
-    fn receive(&self) -> io::Result<Vec<Given>> {
+    fn receive(&mut self) -> io::Result<Vec<Given>> {
         let mut given = Vec::new();
         wire::send(&self.stream, HELLO, None)?;
         loop {
             match wire::receive(&self.stream)? {
                 (said, None) if said == ALL => return Ok(given),
+                (said, Some(memory)) if said == COUNTS => {
+                    self.counts = Some(memory);
+                    wire::send(&self.stream, OK, None)?;
+                }
                 (said, Some(socket)) => {
                     // A socket of a kind that this version does not know is closed, and bound anew if need be.
                     given.extend(understood(&said, socket));

@@ -6,10 +6,9 @@
 use std::fmt;
 use std::hash::Hasher;
 
-use foldhash::SharedSeed;
-use foldhash::quality::FoldHasher;
 use zeroize::Zeroizing;
 
+use crate::traffic::secret::{self, Secret, short};
 use crate::traffic::subject::{Key, Per, Subject};
 
 /// One thing that a counter tells apart.
@@ -35,10 +34,9 @@ pub struct Combination(u8);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Token(u64);
 
-/// The keys under which everything counted is hashed. Random, in memory only, as old as the process.
+/// The keys under which everything counted is hashed.
 pub(super) struct Hashing {
-    places: SharedSeed,
-    start: u64,
+    places: secret::Hashing,
     tokens: Zeroizing<[u8; 32]>,
     values: Zeroizing<[u8; 32]>,
 }
@@ -88,7 +86,7 @@ impl Combination {
 
     /// The hash of a request's part; `None` without the credential that it needs.
     pub(super) fn hash(self, subject: &Subject, hashing: &Hashing) -> Option<u64> {
-        let mut hasher = FoldHasher::with_seed(hashing.start ^ u64::from(self.0), &hashing.places);
+        let mut hasher = hashing.places.hasher(u64::from(self.0));
         let mut add = |key: Key| {
             hasher.write_u128(key.bits());
             hasher.write_u64(key.tag());
@@ -130,16 +128,12 @@ impl fmt::Debug for Token {
 }
 
 impl Hashing {
-    /// Derives all keys from 32 random bytes, which should be forgotten afterwards.
-    pub(super) fn new(entropy: &Zeroizing<[u8; 32]>) -> Self {
-        let derive = |purpose: &str| Zeroizing::new(blake3::derive_key(purpose, entropy.as_slice()));
-        let places = derive("riskgate 2026 places of counted keys");
-        let (seed, start) = (short(&places, b"seed"), short(&places, b"start"));
+    /// Derives all keys from the secret.
+    pub(super) fn new(secret: &Secret) -> Self {
         Self {
-            places: SharedSeed::from_u64(seed),
-            start,
-            tokens: derive("riskgate 2026 counted credentials"),
-            values: derive("riskgate 2026 counted values"),
+            places: secret.hashing("counters"),
+            tokens: secret.derive("riskgate 2026 counted credentials"),
+            values: secret.derive("riskgate 2026 counted values"),
         }
     }
 
@@ -154,18 +148,13 @@ impl Hashing {
     }
 }
 
-fn short(key: &[u8; 32], data: &[u8]) -> u64 {
-    let hash = blake3::keyed_hash(key, data);
-    hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::traffic::simulation::subject;
 
     fn hashing(seed: u8) -> Hashing {
-        Hashing::new(&Zeroizing::new([seed; 32]))
+        Hashing::new(&Secret::new(Zeroizing::new([seed; 32])))
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use zeroize::Zeroizing;
-
-use super::combination::{Hashing, Token};
+use super::combination::{Dimension, Hashing, Token};
 use super::{Counter, CounterSpec};
 use crate::facts::time::Tick;
 use crate::traffic::Part;
+use crate::traffic::kept::{Kept, Lapse, Range};
+use crate::traffic::secret::Secret;
 
 /// Remembers counters while they are in use.
 pub(in crate::traffic) struct Shelf {
@@ -20,9 +20,9 @@ pub(in crate::traffic) struct Shelf {
 }
 
 impl Shelf {
-    /// Nothing yet; keys are hashed under `entropy`, and counters have `slots` places.
-    pub(in crate::traffic) fn new(entropy: &Zeroizing<[u8; 32]>, slots: usize) -> Self {
-        Self { hashing: Arc::new(Hashing::new(entropy)), slots, counters: Mutex::default() }
+    /// Nothing yet; keys are hashed under `secret`, and counters have `slots` places.
+    pub(in crate::traffic) fn new(secret: &Secret, slots: usize) -> Self {
+        Self { hashing: Arc::new(Hashing::new(secret)), slots, counters: Mutex::default() }
     }
 
     /// A handle for each of `specs`, in their order.
@@ -44,6 +44,27 @@ impl Shelf {
     /// A name for a credential.
     pub(in crate::traffic) fn token(&self, credential: &[u8]) -> Token {
         self.hashing.token(credential)
+    }
+
+    /// Hands on what every counter in use has counted.
+    pub(in crate::traffic) fn keep<E>(
+        &self,
+        range: Range,
+        sink: &mut dyn FnMut(&Kept) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let counters = self.in_use();
+        let mut kept = counters.iter().filter(|counter| match range {
+            Range::All => true,
+            Range::WithoutCredentials => !counter.spec().per.has(Dimension::Token),
+        });
+        kept.try_for_each(|counter| counter.keep(sink))
+    }
+
+    /// Counts once more what was kept of a counter; how many keys that is.
+    pub(in crate::traffic) fn recall(&self, kept: &Kept, lapse: Lapse) -> usize {
+        let counters = self.in_use();
+        let named = counters.iter().find(|counter| counter.spec().to_string() == kept.of);
+        named.map_or(0, |counter| counter.recall(&kept.rows, lapse))
     }
 
     /// Rotates every counter in use.

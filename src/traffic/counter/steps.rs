@@ -99,6 +99,19 @@ impl Steps {
         self.ready.store(target, Ordering::Release);
     }
 
+    /// The step that is counted in now.
+    pub(super) fn running(&self) -> u64 {
+        self.ready.load(Ordering::Acquire) - 1
+    }
+
+    /// Of lanes that were kept in step `running`, those that have to be empty now; `None` if nothing of them is left, or
+    /// if they come from later than now.
+    pub(super) fn outdated(&self, running: u64) -> Option<Lanes> {
+        let ready = self.ready.load(Ordering::Acquire);
+        let steps = ready.checked_sub(running).filter(|steps| *steps < self.lanes())?;
+        Some((0..steps).fold(Lanes::NONE, |lanes, ago| lanes.with(self.lane(ready - ago))))
+    }
+
     /// Numbers begin here, so that there is a window before the first.
     const FIRST: u64 = LANES as u64;
 
@@ -149,6 +162,17 @@ mod tests {
             }
             dirty = dirty.with(moment.current);
         }
+    }
+
+    #[test]
+    fn lanes_that_were_kept_are_good_for_as_long_as_the_window_sees_them() {
+        let steps = Steps::new(interval(60), at(3_600.0));
+        let kept = |ago: u64| steps.outdated(steps.running() - ago).map(|lanes| lanes.0.count_ones());
+        assert_eq!([0, 1, 12].map(kept), [Some(1), Some(2), Some(13)]);
+        assert_eq!(kept(13), None);
+        assert!(steps.outdated(steps.running()).unwrap().has(steps.lane(steps.running() + 1)));
+        assert_eq!(steps.outdated(steps.running() + 1), Some(Lanes::NONE));
+        assert_eq!(steps.outdated(steps.running() + 2), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::steps::Lanes;
+use crate::traffic::kept::WordRow;
 
 /// What the words of a key hold.
 pub(super) trait Content {
@@ -145,6 +146,35 @@ impl Table {
                 slot.store(next, Ordering::SeqCst);
             }
         }
+    }
+
+    /// Every place that is somebody's, as it is.
+    pub(super) fn rows(&self) -> impl Iterator<Item = WordRow> {
+        let places = self.words.len() / self.stride.max(1);
+        (0..places).filter_map(|place| {
+            let tag = self.slot(place).map_or(FREE, |slot| slot.load(Ordering::Acquire));
+            let is_used = self.tags.is_empty() || (tag != FREE && tag != MOVING);
+            let words = || self.words(place).iter().map(|word| word.load(Ordering::Relaxed));
+            let row = |place| WordRow { place, tag, words: words().collect() };
+            (is_used && words().any(|word| word != 0)).then(|| u32::try_from(place).ok().map(row))?
+        })
+    }
+
+    /// Puts a row back into its place, in a table of the same size; false if that is somebody else's.
+    pub(super) fn recall(&self, row: &WordRow) -> bool {
+        let place = row.place as usize;
+        let words = self.words(place);
+        if words.is_empty() || words.len() != row.words.len() {
+            return false;
+        }
+        if let Some(slot) = self.slot(place) {
+            let taken = slot.compare_exchange(FREE, row.tag, Ordering::SeqCst, Ordering::Relaxed);
+            if row.tag == FREE || row.tag == MOVING || taken.is_err() {
+                return false;
+            }
+        }
+        words.iter().zip(&row.words).for_each(|(word, kept)| word.store(*kept, Ordering::SeqCst));
+        true
     }
 
     /// The place of a key: its own, a free one, or that of a key with little in it. `None` if somebody else was faster.

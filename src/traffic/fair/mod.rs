@@ -6,6 +6,7 @@
 //! reads the cells for it and counts in them.
 
 mod ahead;
+mod keep;
 mod pool;
 #[cfg(test)]
 mod retries;
@@ -24,6 +25,7 @@ pub(super) use self::wait::Wait;
 use super::cell::{Cell, Moment};
 use super::promise::{Outlook, Promise, Promises, Visit};
 use super::reading::Reading;
+use super::secret::Secret;
 use super::settings::{Interval, Shape};
 use super::subject::{Key, Per, Subject};
 use super::table::{Place, Table};
@@ -104,9 +106,14 @@ const FINE: f32 = 232.0;
 const SMALL: f32 = 12.0;
 
 impl Members {
-    pub(super) fn new(interval: Interval, shape: Shape) -> Self {
+    pub(super) fn new(interval: Interval, shape: Shape, secret: &Secret) -> Self {
         let usual = Shape::new(shape.slots() / 8).unwrap_or(shape);
-        Self { interval, cells: Table::new(shape), usual: Table::new(usual), long: interval.times(LONG) }
+        Self {
+            interval,
+            cells: Table::new(shape, secret.hashing(&format!("members over {interval}"))),
+            usual: Table::new(usual, secret.hashing(&format!("usual members over {interval}"))),
+            long: interval.times(LONG),
+        }
     }
 
     pub(super) fn interval(&self) -> Interval {

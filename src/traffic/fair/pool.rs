@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::share::Claim;
 use crate::facts::place::CountryCode;
 use crate::traffic::cell::{Cell, Moment};
+use crate::traffic::kept::{Count, Lapse, PoolRow};
+use crate::traffic::settings::Interval;
 use crate::traffic::subject::Key;
 
 /// What one key has admitted and what its clients may have.
@@ -71,6 +73,8 @@ const REACH: usize = 8;
 const LONGEST_QUEUE: f32 = 32.0;
 /// Nobody who waits for a place is told to come back sooner, in windows.
 const SOONEST: f32 = 1.0 / 32.0;
+/// The turn of nobody.
+const NOBODY: u32 = 0;
 /// How finely turns are told apart.
 const WINDOW_TURNS: f32 = (1 << TURN_BITS) as f32;
 const TURN_BITS: u32 = 20;
@@ -116,12 +120,12 @@ impl Pool {
         let now = turn_at(moment);
         let (gap, most) = (turns(1.0 / places.max(1.0)), turns(LONGEST_QUEUE));
         let turn = |word: u64| {
-            let ahead = line.of(word).wrapping_sub(now);
-            // What is past, or left over from ages ago, looks far ahead.
-            let ahead = if ahead > 2 * most { 0 } else { ahead };
+            let (last, ahead) = (line.of(word), line.of(word).wrapping_sub(now));
+            // What is past looks far ahead.
+            let ahead = if last == NOBODY || ahead > 2 * most { 0 } else { ahead };
             (ahead + gap).clamp(turns(SOONEST), most)
         };
-        let next = |word| Some(line.with(word, now.wrapping_add(turn(word))));
+        let next = |word| Some(line.with(word, now.wrapping_add(turn(word)).max(NOBODY + 1)));
         let word = match self.queue.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
             Ok(word) | Err(word) => word,
         };
@@ -165,6 +169,41 @@ impl Pool {
             cell.sweep(moment.epoch);
         }
         self.samples.sweep(long.epoch);
+        if self.refused.weight(moment.epoch) == 0 {
+            // Or a turn of ages ago would look like one to come, when turns have wrapped.
+            self.queue.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// What is to be kept of it, if anything is.
+    pub(super) fn row(&self, key: u64, moment: Moment, long: Moment) -> Option<PoolRow> {
+        let count = |cell: &Cell, moment: Moment| {
+            let (previous, current) = cell.counts(moment.epoch);
+            Count { key: 0, previous, current }
+        };
+        let short = [&self.admitted, &self.refused, &self.clients].map(|cell| count(cell, moment));
+        let [admitted, refused, clients] = short;
+        let counts = [admitted, refused, clients, count(&self.samples, long)];
+        let known = self.known.load(Ordering::Relaxed);
+        let is_used = known != 0 || counts.iter().any(|count| count.previous + count.current > 0);
+        is_used.then(|| PoolRow { key, counts, held: self.held.load(Ordering::Relaxed), known })
+    }
+
+    /// Goes on with what was kept. Its steps are as old as they are: a pressure of long ago is none.
+    pub(super) fn recall(&self, row: &PoolRow, lapse: Lapse, interval: Interval, long: Interval) {
+        let [admitted, refused, clients, samples] = row.counts;
+        for (cell, count, interval) in [
+            (&self.admitted, admitted, interval),
+            (&self.refused, refused, interval),
+            (&self.clients, clients, interval),
+            (&self.samples, samples, long),
+        ] {
+            if let Some(count) = lapse.age(count, interval) {
+                cell.recall(count.previous, count.current, Moment::at(interval, lapse.now));
+            }
+        }
+        self.held.store(row.held, Ordering::Relaxed);
+        self.known.store(row.known, Ordering::Relaxed);
     }
 }
 
@@ -204,16 +243,20 @@ impl Pools {
 
     /// The pool of this key.
     pub(super) fn of(&self, key: Key, moment: Moment) -> &Pool {
-        let pool = match self.found {
-            Found::ByNumber => self.pools.get(key.index()),
+        self.numbered_so(key.number(), moment).unwrap_or(&self.stray)
+    }
+
+    /// The pool of the key with this number.
+    pub(super) fn numbered_so(&self, number: u64, moment: Moment) -> Option<&Pool> {
+        match self.found {
+            Found::ByNumber => self.pools.get(usize::try_from(number).ok()?),
             Found::ByHash => {
-                let (owner, at) = (key.number().wrapping_add(1).max(1), home(key));
+                let (owner, at) = (number.wrapping_add(1).max(1), home(number));
                 let reach = self.pools.get(at..at + REACH).unwrap_or_default();
                 let mine = |pool: &&Pool| pool.owner.load(Ordering::Relaxed) == owner;
                 reach.iter().find(mine).or_else(|| settle(reach, owner, moment))
             }
-        };
-        pool.unwrap_or(&self.stray)
+        }
     }
 
     /// Every pool that has a key, with the key's number.
@@ -230,8 +273,8 @@ impl Pools {
 }
 
 /// Where the search for a key's pool begins. Networks and routes are not chosen by clients.
-fn home(key: Key) -> usize {
-    let mixed = key.number().wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+fn home(number: u64) -> usize {
+    let mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> (64 - KEYS.ilog2())) as usize
 }
 
