@@ -364,6 +364,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_a_turn_of_before_turns_have_wrapped() {
+        let (pool, wrapped) = (Pool::default(), 4_096.0 * 10.0);
+        assert!(pool.queue(Line::Pool, 100.0, moment(wrapped - 5.0)) < 0.04, "nobody has waited yet");
+        pool.refused.add(1, moment(100.0));
+        (0..1_000).for_each(|_| _ = pool.queue(Line::Pool, 100.0, moment(100.0)));
+        pool.sweep(moment(110.0), moment(110.0));
+        assert!(pool.queue(Line::Pool, 100.0, moment(110.0)) > 8.0, "they still wait");
+        pool.sweep(moment(200.0), moment(200.0));
+        assert!(pool.queue(Line::Pool, 100.0, moment(wrapped + 100.0)) < 0.04, "ages ago");
+    }
+
+    #[test]
     fn keys_have_pools_of_their_own_and_the_quietest_makes_room() {
         let pools = Pools::of_keys();
         for n in 0..KEYS as u64 * 2 {
