@@ -332,13 +332,18 @@ impl Checked {
     }
 
     fn disk(&self) -> String {
-        let decisions = &self.loaded.config.decisions;
-        if !decisions.enabled {
-            return String::new();
-        }
-        let bytes = parts::record_settings(&self.loaded.config).max_bytes();
+        let (decisions, traffic) = (&self.loaded.config.decisions, &self.loaded.config.traffic);
         let mut columns = Columns::default();
-        columns.row([&size(bytes), &format!("decisions, in {}", decisions.path.display())]);
+        if decisions.enabled {
+            let bytes = parts::record_settings(&self.loaded.config).max_bytes();
+            columns.row([&size(bytes), &format!("decisions, in {}", decisions.path.display())]);
+        }
+        if traffic.remember {
+            let bytes = self.loaded.traffic.kept_bytes() as u64;
+            let what =
+                format!("what was counted, in {}, twice while it is replaced", traffic.counts.display());
+            columns.row([&size(bytes), &what]);
+        }
         columns.lines(2)
     }
 }

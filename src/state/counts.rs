@@ -278,6 +278,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_never_larger_than_it_is_said_to_be() {
+        let (traffic, counters) = gate(1);
+        for n in 0..2_000_u32 {
+            let network = Prefix::parse(&format!("{}/24", std::net::Ipv4Addr::from(n << 8))).unwrap();
+            let who =
+                Subject { client: network, token: Some(traffic.token(&n.to_le_bytes())), ..who(&traffic) };
+            traffic.offer(&who, now(0));
+            counters.iter().for_each(|counter| (0..300).for_each(|_| counter.count(&who, now(0))));
+        }
+        let bytes = File::from(counts(&traffic, 0).in_memory().unwrap()).metadata().unwrap().len();
+        assert!(bytes > 50_000 && bytes < traffic.kept_bytes() as u64, "{bytes}");
+    }
+
+    #[test]
     fn a_secret_is_new_when_every_window_has_gone_by() {
         let (_folder, path) = folder();
         written(&path);

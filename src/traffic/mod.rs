@@ -219,6 +219,11 @@ impl Traffic {
             + self.counters.recall(kept, lapse)
     }
 
+    /// What is kept takes at most so many bytes. A number takes up to a quarter more than in memory, and each key some.
+    pub fn kept_bytes(&self) -> usize {
+        self.memory_bytes() / 2 * 3
+    }
+
     /// A handle for each limit, in order, for a snapshot to hold. Those that exist keep their counts; those that
     /// nobody holds any more are forgotten. Called at load.
     ///

@@ -125,8 +125,13 @@ fn scripts_read_the_same_rate_of_a_client_as_before() {
 }
 
 fn counter(traffic: &Traffic, per: Dimension, kind: Counted) -> Arc<Counter> {
+    counter_since(NOON, traffic, per, kind)
+}
+
+/// A counter that is there from then on.
+fn counter_since(seconds: f64, traffic: &Traffic, per: Dimension, kind: Counted) -> Arc<Counter> {
     let spec = CounterSpec { name: "c".into(), per: Combination::from(per), kind, window: interval(3_600) };
-    traffic.counters(&[spec], at(NOON)).remove(0)
+    traffic.counters(&[spec], at(seconds)).remove(0)
 }
 
 /// What a counter reads that counted 7 before a restart of so many seconds.
@@ -159,6 +164,23 @@ fn counters_go_on_as_if_there_had_been_no_restart() {
             assert_eq!(counted(-1.0), 7, "a clock that was set back a little");
         }
     }
+}
+
+#[test]
+fn what_left_the_window_in_the_meantime_is_gone() {
+    let (before, after) = (started(1_024), started(1_024));
+    let counting = counter_since(NOON - 3_600.0, &before, Dimension::Client, Counted::Events);
+    let goes_on = counter(&after, Dimension::Client, Counted::Events);
+    let who = subject("DE", 1);
+    for second in (0..3_600).step_by(100) {
+        let now = at(NOON - 3_600.0 + f64::from(second));
+        before.rotate(now);
+        counting.count(&who, now);
+    }
+    before.rotate(at(NOON));
+    recall(&after, &kept(&before, Range::All), 700.0);
+    let left = goes_on.value(&who, at(NOON + 700.0));
+    assert!((27..=31).contains(&left), "29 of 36, give or take a step: {left}");
 }
 
 #[test]

@@ -124,9 +124,15 @@ fn check_says_what_would_be_loaded() {
     let lists = said.out.lines().filter(|line| line.contains("entr")).map(squeeze).collect::<Vec<_>>();
     assert!(lists[0].starts_with("friends 2 entries"), "{lists:?}");
     assert!(lists[1].starts_with("sanctions 1 entry") && lists[1].ends_with("refused whatever scripts say"));
-    for part in
-        ["memory at most", "client rates", "counter `login_failed`", "total", "disk at most", "decisions, in"]
-    {
+    for part in [
+        "memory at most",
+        "client rates",
+        "counter `login_failed`",
+        "total",
+        "disk at most",
+        "decisions, in",
+        "what was counted, in",
+    ] {
         assert!(said.out.contains(part), "{part:?} in\n{}", said.out);
     }
 }
