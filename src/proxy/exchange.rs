@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
+use http::response::Parts;
 use pingora::proxy::Session;
 use uuid::Uuid;
 
@@ -215,12 +216,12 @@ impl Judged {
         std::mem::replace(&mut self.held, Held::nothing()).end(now);
     }
 
-    /// Notes that the origin has answered with this status; the cookie that keeps the client at its server, if there is to
+    /// Notes that the origin has answered with this head; the cookie that keeps the client at its server, if there is to
     /// be one.
-    pub(super) fn answered_by_origin(&mut self, status: StatusCode, now: Tick) -> Option<String> {
+    pub(super) fn answered_by_origin(&mut self, head: &Parts, now: Tick) -> Option<String> {
         self.from_origin = true;
         let upstream = upstream(self.sentence.as_ref(), &self.snapshot)?;
-        upstream.answered(&self.turn, status, now);
+        upstream.answered(&mut self.turn, head, now);
         upstream.cookie(&self.turn, self.caller.scheme() == Scheme::Https)
     }
 

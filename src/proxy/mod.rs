@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -233,6 +234,18 @@ impl ProxyHttp for Gate {
         exchange: &mut Exchange,
     ) -> Result<()> {
         self.unharmed(|| self.answer(session, response, exchange))
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        self.unharmed(|| {
+            self.ended(trailers, exchange);
+            Ok(())
+        })
     }
 
     async fn fail_to_proxy(

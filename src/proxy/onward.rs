@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::request::Parts;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
@@ -75,6 +76,13 @@ impl Gate {
         let again = if stale { repeatable } else { self.failed(request, exchange, repeatable) };
         error.set_retry(again);
         error
+    }
+
+    /// Notes how an answer of a server ended, which may tell that it failed.
+    pub(super) fn ended(&self, trailers: &HeaderMap, exchange: &mut Exchange) {
+        if let Some(Onward { upstream, turn, .. }) = exchange.onward() {
+            upstream.ended(turn, trailers, self.clock.tick());
+        }
     }
 
     /// Notes a failure, and moves a request that may be repeated on to the next server. Whether there is one.

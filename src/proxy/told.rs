@@ -30,7 +30,7 @@ impl Gate {
     pub(super) fn tell_client(&self, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
         match exchange.judged_mut() {
             Some(judged) => {
-                if let Some(cookie) = judged.answered_by_origin(response.status, self.clock.tick()) {
+                if let Some(cookie) = judged.answered_by_origin(response, self.clock.tick()) {
                     response.append_header(SET_COOKIE, cookie)?;
                 }
                 if rate_limit::is_told(response)

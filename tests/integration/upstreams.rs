@@ -10,6 +10,7 @@ use crate::net::origin::{Answer, Gate, Origin};
 use crate::net::{Body, Client, Request, Response, free_addr};
 use crate::support::{Running, Setup, eventually, json, quoted, raw_origin, read_head, shown};
 
+pub(crate) mod grpc;
 mod identity;
 mod reload;
 mod routing;

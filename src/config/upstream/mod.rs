@@ -56,6 +56,7 @@ pub(super) const LAYOUT: Layout = Layout {
         &RETRY_BUDGET,
         &EJECT_AFTER,
         &EJECT_STATUS,
+        &EJECT_GRPC_STATUS,
         &EJECT_TIME,
         &EJECT_LONGEST,
         &CHECK,
@@ -116,7 +117,8 @@ const EJECT_AFTER: Key<Number<u32>> = Key {
     name: "eject_after",
     kind: Number { from: 0, to: 1_000 },
     fallback: Fallback::Is("5"),
-    doc: "After so many failures in a row (no connection, a broken one, no answer in time, or one of `eject_status`) a server \
+    doc: "After so many failures in a row (no connection, a broken one, no answer in time, or one of `eject_status` or \
+          `eject_grpc_status`) a server \
           is left alone for a while. 0: never.",
 };
 
@@ -126,6 +128,14 @@ const EJECT_STATUS: Key<ListOf<Number<u16>>> = Key {
     fallback: Fallback::Is("[502, 503, 504]"),
     doc: "Statuses of answers that are failures, too. The client gets such an answer all the same. `[]`: every answer is a \
           good one.",
+};
+
+const EJECT_GRPC_STATUS: Key<ListOf<Number<u16>>> = Key {
+    name: "eject_grpc_status",
+    kind: ListOf(Number { from: 1, to: 16 }),
+    fallback: Fallback::Is("[14]"),
+    doc: "So are calls of gRPC that end with one of these codes, in trailers or in an answer that is nothing else; 14 is \
+          `UNAVAILABLE`. `[]`: none.",
 };
 
 const EJECT_TIME: Key<Period> = timeout(
@@ -215,9 +225,10 @@ fn timeouts(section: &Section<'_>) -> Option<Timeouts> {
 
 fn ejection(section: &Section<'_>) -> Option<Ejection> {
     let (failures, statuses) = (section.read(&EJECT_AFTER), section.read(&EJECT_STATUS));
+    let codes = section.read(&EJECT_GRPC_STATUS);
     let (time, longest) = (section.read(&EJECT_TIME), section.read(&EJECT_LONGEST));
-    let statuses = statuses?.into_iter().collect();
-    Some(Ejection { failures: failures?, time: time?, longest: longest?, statuses })
+    let (statuses, codes) = (statuses?.into_iter().collect(), codes?.into_iter().collect());
+    Some(Ejection { failures: failures?, time: time?, longest: longest?, statuses, codes })
 }
 
 fn origin(

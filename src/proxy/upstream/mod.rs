@@ -11,6 +11,7 @@ mod health;
 mod members;
 mod refresh;
 mod resolve;
+mod said;
 mod server;
 mod settings;
 #[cfg(test)]
@@ -22,7 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
-use http::StatusCode;
+use http::HeaderMap;
+use http::response::Parts;
 use smallvec::SmallVec;
 use tracing::warn;
 
@@ -30,13 +32,14 @@ use crate::facts::time::Tick;
 use budget::Budget;
 use check::Checker;
 use members::{Member, Members, Pick};
+use said::Said;
 use server::Visit;
 
 pub use check::{Check, Get};
 pub use health::Fitness;
 pub use resolve::UpstreamError;
 pub use server::{Ids, Server};
-pub use settings::{Balance, Ejection, HashKey, ServerSpec, Settings, Statuses, Timeouts};
+pub use settings::{Balance, Codes, Ejection, HashKey, ServerSpec, Settings, Statuses, Timeouts};
 pub use transport::{Authorities, ClientIdentity, PemError, Protocol, Tls, Transport};
 pub use wish::Wish;
 
@@ -65,6 +68,8 @@ pub struct Turn {
     tried: SmallVec<[Arc<Server>; 1]>,
     /// Whether a cookie named the server.
     kept: bool,
+    /// Whether the trailers of the answer will tell how the server is.
+    told_by_trailers: bool,
 }
 
 /// All servers that could be asked have as many requests as they may.
@@ -168,14 +173,28 @@ impl Upstream {
             && self.budget.spend(self.settings.retry_budget, asked, now)
     }
 
-    /// Notes that the server of this turn answered with this status, which may be a failure all the same. An answer that
-    /// another one follows says nothing.
-    pub fn answered(&self, turn: &Turn, status: StatusCode, now: Tick) {
-        let ejection = &self.settings.ejection;
-        if ejection.statuses.contains(status.as_u16()) {
-            self.failed(turn, now);
-        } else if let Some(visit) = turn.visit.as_ref().filter(|_| is_final(status)) {
-            visit.server().health.succeeded(ejection, now);
+    /// Notes that the server of this turn answered with this head, which may be a failure all the same.
+    pub fn answered(&self, turn: &mut Turn, head: &Parts, now: Tick) {
+        self.note(turn, self.settings.ejection.said_by_head(head), now);
+    }
+
+    /// Notes that the answer ended with these trailers. They matter if the head left open whether it was a failure.
+    pub fn ended(&self, turn: &mut Turn, trailers: &HeaderMap, now: Tick) {
+        if turn.told_by_trailers {
+            self.note(turn, self.settings.ejection.said_of_call(trailers), now);
+        }
+    }
+
+    fn note(&self, turn: &mut Turn, said: Said, now: Tick) {
+        turn.told_by_trailers = said == Said::Later;
+        match said {
+            Said::Failed => self.failed(turn, now),
+            Said::Well => {
+                if let Some(server) = turn.server() {
+                    server.health.succeeded(&self.settings.ejection, now);
+                }
+            }
+            Said::Nothing | Said::Later => {}
         }
     }
 
@@ -215,11 +234,6 @@ impl Upstream {
         }
         None
     }
-}
-
-/// Whether no other answer follows.
-fn is_final(status: StatusCode) -> bool {
-    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 impl Turn {

@@ -82,11 +82,17 @@ pub struct Ejection {
     pub longest: Duration,
     /// Answers that are failures, too.
     pub statuses: Statuses,
+    /// So are calls of gRPC that end with one of these.
+    pub codes: Codes,
 }
 
 /// Some of the statuses from 500 to 599.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statuses(u128);
+
+/// Some of the codes that calls of gRPC end with, from 1 to 16.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Codes(u32);
 
 /// A server as somebody wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +148,8 @@ impl Default for Timeouts {
 impl Default for Ejection {
     fn default() -> Self {
         let statuses = GATEWAY_FAILURES.into_iter().collect();
-        Self { failures: 5, time: Duration::from_secs(10), longest: Duration::from_secs(300), statuses }
+        let (time, longest) = (Duration::from_secs(10), Duration::from_secs(300));
+        Self { failures: 5, time, longest, statuses, codes: [UNAVAILABLE].into_iter().collect() }
     }
 }
 
@@ -155,6 +162,8 @@ impl Ejection {
 
 /// What a server says that is a gateway itself and gets no answer, or that cannot serve for now.
 const GATEWAY_FAILURES: [u16; 3] = [502, 503, 504];
+/// The same in gRPC.
+const UNAVAILABLE: u16 = 14;
 
 impl Statuses {
     /// Whether it is one of them.
@@ -170,6 +179,23 @@ impl Statuses {
 impl FromIterator<u16> for Statuses {
     fn from_iter<I: IntoIterator<Item = u16>>(statuses: I) -> Self {
         Self(statuses.into_iter().map(Self::bit).fold(0, |all, one| all | one))
+    }
+}
+
+impl Codes {
+    /// Whether it is one of them.
+    pub fn contains(self, code: u16) -> bool {
+        self.0 & Self::bit(code) != 0
+    }
+
+    fn bit(code: u16) -> u32 {
+        if (1..=16).contains(&code) { 1 << code } else { 0 }
+    }
+}
+
+impl FromIterator<u16> for Codes {
+    fn from_iter<I: IntoIterator<Item = u16>>(codes: I) -> Self {
+        Self(codes.into_iter().map(Self::bit).fold(0, |all, one| all | one))
     }
 }
 

@@ -133,6 +133,14 @@ fn is_ejected(upstream: &Upstream, name: &str) -> bool {
     matches!(server.fitness(NOW), Fitness::Ejected(_))
 }
 
+/// The head of an answer.
+fn head(status: u16, fields: &[(&str, &str)]) -> http::response::Parts {
+    let response = fields.iter().fold(http::Response::builder().status(status), |response, (name, value)| {
+        response.header(*name, *value)
+    });
+    response.body(()).unwrap().into_parts().0
+}
+
 /// Whether a server is ejected that answered like this; two failures in a row are too many.
 fn is_ejected_after(statuses: &[u16], failures: impl IntoIterator<Item = u16>) -> bool {
     let ejection = Ejection { failures: 2, statuses: failures.into_iter().collect(), ..Ejection::default() };
@@ -140,7 +148,7 @@ fn is_ejected_after(statuses: &[u16], failures: impl IntoIterator<Item = u16>) -
     for status in statuses {
         let mut turn = Turn::default();
         chosen(&upstream, &mut turn, &Wish::default());
-        upstream.answered(&turn, StatusCode::from_u16(*status).unwrap(), NOW);
+        upstream.answered(&mut turn, &head(*status, &[]), NOW);
     }
     is_ejected(&upstream, A)
 }
@@ -157,6 +165,38 @@ fn answers_of_some_statuses_are_failures() {
     assert!(!is_ejected_after(&[502, 503, 504, 500], []));
     let default = Ejection::default().statuses;
     assert!((0..1000).filter(|status| default.contains(*status)).eq(usual()));
+}
+
+/// Whether a server is ejected that answered calls of gRPC with these codes in trailers; two failures in a row are too many.
+fn is_ejected_after_calls(codes: &[&'static str]) -> bool {
+    let ejection = Ejection { failures: 2, ..Ejection::default() };
+    let upstream = upstream(&[(A, 1)], Settings { ejection, ..Settings::default() });
+    for code in codes {
+        let mut turn = Turn::default();
+        chosen(&upstream, &mut turn, &Wish::default());
+        upstream.answered(&mut turn, &head(200, &[("content-type", "application/grpc")]), NOW);
+        upstream.ended(&mut turn, &head(200, &[("grpc-status", code)]).headers, NOW);
+    }
+    is_ejected(&upstream, A)
+}
+
+#[test]
+fn calls_that_end_unavailable_are_failures_and_their_heads_are_no_answers() {
+    assert!(is_ejected_after_calls(&["14", "14"]));
+    assert!(!is_ejected_after_calls(&["14", "0", "14"]), "not in a row");
+    assert!(!is_ejected_after_calls(&["14", "5", "14"]), "what was not found was looked for");
+    assert!(!is_ejected_after_calls(&["13", "4", "2", "8"]));
+}
+
+#[test]
+fn trailers_of_other_answers_say_nothing() {
+    let ejection = Ejection { failures: 1, ..Ejection::default() };
+    let upstream = upstream(&[(A, 1)], Settings { ejection, ..Settings::default() });
+    let mut turn = Turn::default();
+    chosen(&upstream, &mut turn, &Wish::default());
+    upstream.answered(&mut turn, &head(200, &[("content-type", "text/plain")]), NOW);
+    upstream.ended(&mut turn, &head(200, &[("grpc-status", "14")]).headers, NOW);
+    assert!(!is_ejected(&upstream, A));
 }
 
 #[test]
