@@ -34,6 +34,7 @@ use pingora::protocols::{ALPN, Stream, UniqueIDType};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora_runtime::current_handle;
+use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -124,10 +125,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> Service for Door<A> {
             let (app, unread) = (Arc::clone(&self.app), Arc::clone(&self.unread));
             // Whoever waits for the last connection to end waits for the last that may still be accepted.
             let (open, drain) = (self.drain.connect(), self.drain.clone());
-            current_handle().spawn(entrance.open(app, unread, drain, open))
+            let (accepts, accepting) = oneshot::channel();
+            (current_handle().spawn(entrance.open(app, unread, drain, open, accepts)), accepting)
         };
-        let loops: Vec<_> = self.entrances.drain(..).map(open).collect();
-        self.drain.open();
+        let (loops, accepting): (Vec<_>, Vec<_>) = self.entrances.drain(..).map(open).unzip();
+        let mut all = true;
+        for accepts in accepting {
+            all &= accepts.await.is_ok();
+        }
+        // An entrance that could not be opened has said why, and nobody is told to come in by it.
+        if all {
+            self.drain.open();
+        }
         for open in loops {
             // An entrance that broke off has said why.
             let _ = open.await;
@@ -165,9 +174,15 @@ impl Entrance {
         }
     }
 
-    /// Accepts until the server stops. The socket is closed then, whoever is still inside.
-    async fn open<A>(self, app: Arc<A>, unread: Arc<Unread>, drain: Drain, _open: Connected)
-    where
+    /// Accepts until the server stops, and says when it begins to. The socket is closed then, whoever is still inside.
+    async fn open<A>(
+        self,
+        app: Arc<A>,
+        unread: Arc<Unread>,
+        drain: Drain,
+        _open: Connected,
+        accepts: oneshot::Sender<()>,
+    ) where
         A: HttpServerApp + Send + Sync + 'static,
     {
         let Self { listener, tls, introducers, manner, porter } = self;
@@ -179,6 +194,8 @@ impl Entrance {
         let (mut shut, parting) = (drain.shut(), drain.parting());
         let hall = Hall { app, tls, introducers, manner, porter, unread, drain: drain.clone(), parting };
         let hall = Arc::new(hall);
+        // Nobody may wait for it any more.
+        let _ = accepts.send(());
         let mut in_one_go = 0;
         loop {
             in_one_go = (in_one_go + 1) % IN_ONE_GO;
