@@ -8,6 +8,7 @@ use std::time::Duration;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::onward::BUSY;
+use super::panics::PANIC;
 use super::refusal::RefusalStatus;
 
 /// A failed request, sorted by who has to act.
@@ -38,6 +39,7 @@ impl Failure {
         };
         match (error.esource(), error.etype()) {
             (_, kind) if *kind == BUSY => Self::UpstreamBusy,
+            (_, kind) if *kind == PANIC => Self::Internal,
             (
                 ErrorSource::Upstream,
                 ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout,
@@ -141,5 +143,9 @@ mod tests {
     fn a_fault_of_our_own_is_500() {
         assert_eq!(failure(ErrorSource::Internal, ErrorType::InternalError).recorded_status(), 500);
         assert_eq!(failure(ErrorSource::Unset, ErrorType::ConnectTimedout).recorded_status(), 500);
+        // Wherever Pingora was at that moment.
+        for place in [ErrorSource::Upstream, ErrorSource::Downstream, ErrorSource::Unset] {
+            assert_eq!(failure(place, PANIC), Failure::Internal);
+        }
     }
 }

@@ -13,6 +13,9 @@ use super::Gate;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Panicked;
 
+/// What an error is called that is a panic, so that nobody else is blamed for it, wherever it happened.
+pub(super) const PANIC: ErrorType = ErrorType::Custom("a panic");
+
 /// Runs a future to its end, or to its panic. It is pinned where it is made, since it is large, and moving it would cost
 /// more than all that is done here.
 pub(super) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
@@ -42,7 +45,7 @@ impl Gate {
     /// Counts a panic; what its request fails with.
     pub(super) fn broken(&self, _: Panicked) -> Box<Error> {
         self.drain.broke_off();
-        Error::explain(ErrorType::InternalError, "a panic")
+        Error::new(PANIC)
     }
 }
 

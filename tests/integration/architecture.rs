@@ -161,6 +161,32 @@ fn every_file_opens_with_what_it_is() {
     assert!(mute.is_empty(), "no `//!` at the top of {mute:?}");
 }
 
+/// Filters that do nothing which could panic, or that come when there is nobody left to be answered: a panic in them ends the
+/// connection, which every task survives.
+const UNGUARDED: &[&str] = &[
+    "new_ctx",
+    "init_downstream_modules",
+    "fail_to_proxy",
+    "logging",
+    "suppress_error_log",
+    "suppress_proxy_warn_log",
+];
+
+#[test]
+fn every_filter_of_the_gate_catches_panics() {
+    let text = fs::read_to_string(root().join("proxy/mod.rs")).unwrap();
+    let (_, filters) = text.split_once("impl ProxyHttp for Gate {").unwrap();
+    let (filters, _) = filters.split_once("\n}\n").unwrap();
+    let mut guarded = 0;
+    for filter in filters.split("    fn ").flat_map(|part| part.split("    async fn ")).skip(1) {
+        let name = filter.split('(').next().unwrap();
+        let catches = filter.contains("self.unharmed(") || filter.contains("panics::caught(");
+        assert!(catches != UNGUARDED.contains(&name), "`{name}`: {filter}");
+        guarded += usize::from(catches);
+    }
+    assert_eq!(guarded, 8);
+}
+
 #[test]
 fn the_test_itself_sees_imports_of_every_kind() {
     let source = |path: &str, text: &str| Source { path: path.into(), code: code(text), lines: 0 };
