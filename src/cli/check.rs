@@ -323,8 +323,9 @@ impl Checked {
         let of_one = usize::try_from(server.max_requests_per_client).unwrap_or(usize::MAX);
         let of_one = of_one.min(server.max_requests);
         let (connections, requests) = (server.max_connections, server.max_requests);
+        let by_http2 = self.loaded.config.listeners.iter().any(|listener| listener.http2);
         [
-            row(connections, door::IDLE, "connections that idle"),
+            row(connections, if by_http2 { door::IDLE_HTTP2 } else { door::IDLE }, "connections that idle"),
             row(connections, http2::HELD, "answers over HTTP/1.1 that nobody takes"),
             row(requests, http2::HELD, "answers over HTTP/2 that nobody takes"),
             row(of_one, http2::HELD, "those of one client"),

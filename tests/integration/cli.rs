@@ -138,6 +138,16 @@ fn check_says_what_would_be_loaded() {
 }
 
 #[test]
+fn check_counts_idle_connections_by_the_dearest_that_listeners_take() {
+    for (listener, each) in [("", "16.0"), ("http2 = true", "64.0")] {
+        let files = Setup::new().listener(listener).write();
+        let said = riskgate(&files, &["check"]);
+        let held = format!("connections that idle, 20,000 of {each} KiB");
+        assert!(said.out.contains(&held), "{held}\n{}", said.out);
+    }
+}
+
+#[test]
 fn check_says_everything_that_is_wrong_at_once() {
     let files = gate()
         .rule("10-geo", "if req.geo.wieght > 0 { risk.ad(\"geo.weight\", 1); }")

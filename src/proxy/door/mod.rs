@@ -103,6 +103,8 @@ pub struct Porter {
 /// Bytes that a connection holds which idles over HTTP/1.1: rounded up from what was measured, 5 KiB in the clear and
 /// 13 by TLS.
 pub const IDLE: usize = 16 * 1024;
+/// The same over HTTP/2, after a request: 43 KiB in the clear and 51 by TLS.
+pub const IDLE_HTTP2: usize = 64 * 1024;
 
 /// How HTTP/2 begins (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
