@@ -124,6 +124,33 @@ fn in_the_clear_http2_is_for_those_who_begin_with_it() {
 }
 
 #[test]
+fn an_idle_connection_is_closed_when_its_time_is_over_but_not_under_a_request() {
+    let authority = Authority::new("test authority");
+    let issued = authority.server(&["api.example"]);
+    let gate = Setup::new()
+        .section("server", "threads = 1\nkeepalive = \"1s\"")
+        .listener("tls = { cert = \"@/cert.pem\", key = \"@/key.pem\" }")
+        .file("cert.pem", issued.cert.as_str())
+        .file("key.pem", issued.key.as_str())
+        .start();
+    block_on(async {
+        let stream = connect(&authority.believer(&["h2"], None), gate.addr, "api.example").await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        let mut client: SendRequest<Bytes> = client;
+        let over = tokio::spawn(connection);
+        for path in ["/", "/delay/2500", "/"] {
+            assert_eq!(send(&mut client, get(path), &[]).await.unwrap().status(), 200, "{path}");
+        }
+        // With the handle still there, only the gate can end it.
+        drop(over.await.unwrap());
+        drop(client);
+        let stream = connect(&authority.believer(&["h2"], None), gate.addr, "api.example").await.unwrap();
+        let (_unused, connection): (SendRequest<Bytes>, _) = h2::client::handshake(stream).await.unwrap();
+        drop(connection.await);
+    });
+}
+
+#[test]
 fn a_refused_call_of_grpc_is_a_status_of_grpc() {
     let gate = Setup::new()
         .listener("http2 = true")

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::certificates::{Authority, connect_behind};
+use crate::http2::{block_on, client, get, send};
 use crate::net::{Client, PATIENCE, Request, Response};
 use crate::support::{Running, Setup, from, json};
 
@@ -70,6 +72,38 @@ fn a_proxy_says_whose_a_connection_is() {
             assert_eq!(told(&answer, "riskgate-country"), country, "{header:?}");
         }
     }
+}
+
+#[test]
+fn a_proxy_says_whose_a_connection_of_tls_is() {
+    let authority = Authority::new("test authority");
+    let issued = authority.server(&["api.example"]);
+    let gate = setup()
+        .listener(INTRODUCED)
+        .listener("tls = { cert = \"@/cert.pem\", key = \"@/key.pem\" }")
+        .file("cert.pem", issued.cert.as_str())
+        .file("key.pem", issued.key.as_str())
+        .rule("20-tls", "risk.tag(\"hello\", req.scheme + \" \" + req.tls.sni + \" \" + req.tls.ja4);")
+        .start();
+    let ask = async |header: &[u8]| {
+        let believer = authority.believer(&["h2"], None);
+        let stream = connect_behind(&believer, gate.addr, "api.example", header).await.ok()?;
+        let answer = send(&mut client(stream).await, get("/"), &[]).await.unwrap();
+        let headers = &serde_json::from_str::<Value>(answer.body()).unwrap()["headers"];
+        Some(["riskgate-prefix", "riskgate-hello"].map(|name| headers[name].as_str().unwrap().to_owned()))
+    };
+    block_on(async {
+        for header in [v1("203.0.113.77"), v2(0x21, 0x11, &ipv4())] {
+            let [prefix, hello] = ask(&header).await.expect("a handshake");
+            assert_eq!(prefix, "203.0.113.0/24", "{header:?}");
+            assert!(hello.starts_with("https api.example t13d"), "{hello}");
+        }
+        assert!(ask(b"").await.is_none(), "a hello is no introduction");
+        assert!(ask(b"PROXY TCP4 203.0.113.77 nobody 1 2\r\n").await.is_none());
+    });
+    let metrics = gate.metrics();
+    let refused = "riskgate_connections_refused_total{bound=\"proxy_protocol\"} 2";
+    assert!(metrics.contains(refused), "{metrics}");
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn bad_files_are_a_message() {
         let problems = setup.try_start().err().expect("refused");
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
-    let other = authority.server(&["other.example"]);
+    let (other, expired) = (authority.server(&["other.example"]), authority.expired(&["api.example"]));
     for (cert, key, said) in [
         ("", good.key.as_str(), "cert.pem: there is no certificate in this file"),
         ("-----BEGIN CERTIFICATE-----\n", &good.key, "cert.pem: not PEM"),
@@ -202,10 +202,14 @@ fn bad_files_are_a_message() {
         (&good.cert, &good.cert, "key.pem: there is no private key in this file"),
         (&good.cert, &other.key, "key.pem: this key is not that of the certificate in"),
         (&authority.expired(&["a.example"]).cert, &good.key, "key.pem: this key is not that"),
+        (&expired.cert, &expired.key, "the certificate has expired"),
     ] {
         let problems = refused(cert, key);
         assert!(problems.contains(said), "{said}\n{problems}");
     }
+    let folder = Setup::new().listener(LISTENER).file("tls/cert.pem/inside", "").file("tls/key.pem", "");
+    let unreadable = folder.try_start().err().expect("refused");
+    assert!(unreadable.iter().any(|problem| problem.to_string().contains("cert.pem: ")), "{unreadable:?}");
     let missing = Setup::new().listener(LISTENER).try_start().err().expect("refused");
     assert!(missing.iter().any(|problem| problem.to_string().contains("tls/cert.pem")), "{missing:?}");
 }

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -141,7 +142,18 @@ pub(crate) async fn connect(
     address: SocketAddr,
     host: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    connect_behind(config, address, host, &[]).await
+}
+
+/// The same behind some bytes that are sent in the clear, such as a proxy's introduction.
+pub(crate) async fn connect_behind(
+    config: &ClientConfig,
+    address: SocketAddr,
+    host: &str,
+    first: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(first).await?;
     let name = ServerName::try_from(host.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config.clone())).connect(name, stream).await
 }
