@@ -9,6 +9,8 @@ use crate::net::PATIENCE;
 use crate::net::origin::{Answer, Origin};
 use crate::support::{Running, Setup, eventually};
 
+mod http2;
+
 /// A request behind each one that is refused; it must not be answered, nor reach the origin.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 
