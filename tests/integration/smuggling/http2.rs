@@ -2,7 +2,7 @@
 //! over HTTP/1.1.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use crate::floods::PREFACE;
 use crate::net::origin::{Answer, Origin};
@@ -97,12 +97,18 @@ fn bytes((fields, body): &Shape) -> Vec<u8> {
     [PREFACE, &frame(1, 4 | end, &head), &data].concat()
 }
 
-/// All that the gate says to this, until it ends the connection or has answered a PING that comes behind it.
-fn said(gate: std::net::SocketAddr, shape: &Shape) -> Vec<u8> {
+/// A connection that begins with this, and a PING.
+fn begun(gate: SocketAddr, shape: &Shape) -> TcpStream {
     let mut stream = TcpStream::connect(gate).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let ping = b"\0\0\x08\x06\0\0\0\0\0riskgate";
     stream.write_all(&[bytes(shape), ping.to_vec()].concat()).unwrap();
+    stream
+}
+
+/// All that the gate says to this, until it ends the connection or has answered the PING.
+fn said(gate: SocketAddr, shape: &Shape) -> Vec<u8> {
+    let mut stream = begun(gate, shape);
     let (mut said, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let count = stream.read(&mut piece).unwrap_or(0);
@@ -123,7 +129,7 @@ fn what_would_be_two_requests_at_the_origin_is_none() {
     }
     assert_eq!(gate.send(&Request::new("POST", "/last")).status, 200);
     for (at, shape) in FINE.iter().enumerate() {
-        said(gate.addr, shape);
+        let _open = begun(gate.addr, shape);
         origin.wait_for(at + 2);
     }
     let received = origin.received();
