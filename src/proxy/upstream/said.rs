@@ -5,7 +5,7 @@
 
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 
 use super::settings::Ejection;
 use crate::proxy::refusal::grpc;
@@ -27,12 +27,11 @@ impl Ejection {
     /// What the head of an answer says.
     pub(super) fn said_by_head(&self, head: &Parts) -> Said {
         let is_final = !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS;
-        let is_call = head.headers.get(CONTENT_TYPE).is_some_and(|kind| grpc::is_grpc(kind.as_bytes()));
         if self.statuses.contains(head.status.as_u16()) {
             Said::Failed
         } else if !is_final {
             Said::Nothing
-        } else if is_call {
+        } else if is_call(head) {
             self.said_of_call(&head.headers)
         } else {
             Said::Well
@@ -49,12 +48,18 @@ impl Ejection {
     }
 }
 
+/// Whether it answers a call of gRPC, which there are over HTTP/2 only.
+fn is_call(head: &Parts) -> bool {
+    head.version == Version::HTTP_2
+        && head.headers.get(CONTENT_TYPE).is_some_and(|kind| grpc::is_grpc(kind.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn said(status: u16, fields: &[(&str, &str)]) -> Said {
-        let mut response = http::Response::builder().status(status);
+        let mut response = http::Response::builder().status(status).version(Version::HTTP_2);
         for (name, value) in fields {
             response = response.header(*name, *value);
         }
@@ -88,6 +93,11 @@ mod tests {
         ] {
             assert_eq!(said(200, &[("content-type", kind), unavailable]), expected, "{kind}");
         }
+        let mut old = http::Response::new(()).into_parts().0;
+        old.headers.extend([("content-type", "application/grpc"), ("grpc-status", "14")].map(
+            |(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)),
+        ));
+        assert_eq!(Ejection::default().said_by_head(&old), Said::Well, "over HTTP/1.1");
         assert_eq!(said(103, &[("content-type", "application/grpc"), unavailable]), Said::Nothing);
     }
 

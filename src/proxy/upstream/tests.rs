@@ -135,9 +135,10 @@ fn is_ejected(upstream: &Upstream, name: &str) -> bool {
 
 /// The head of an answer.
 fn head(status: u16, fields: &[(&str, &str)]) -> http::response::Parts {
-    let response = fields.iter().fold(http::Response::builder().status(status), |response, (name, value)| {
-        response.header(*name, *value)
-    });
+    let response = fields.iter().fold(
+        http::Response::builder().status(status).version(http::Version::HTTP_2),
+        |response, (name, value)| response.header(*name, *value),
+    );
     response.body(()).unwrap().into_parts().0
 }
 
