@@ -81,3 +81,48 @@ fn level_action(setting: LevelActionSetting) -> LevelAction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::rules::{Script, Terms};
+    use crate::signals::Vocabulary;
+    use crate::traffic::Sharing;
+
+    const SMALLEST: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n[[route]]\nupstream = \"origin\"\n\
+                            [upstream.origin]\nbuiltin = true\n";
+    const SCRIPT: &str = "fn assess(req, risk) { risk.throttle(\"a.slow\", \"route\", 5); }";
+
+    /// The name of each limit that clients share, and whether they share it fairly.
+    fn shared(text: &str) -> Vec<(String, bool)> {
+        let config = Config::parse(Path::new("riskgate.toml"), &format!("{SMALLEST}{text}")).unwrap();
+        let vocabulary = Vocabulary::standard();
+        let script = Script { path: "t.rhai".into(), text: SCRIPT.into() };
+        let policy = Policy::load(&[script], &Terms::of(&vocabulary)).unwrap();
+        let specs = specs(&config, Interval::TEN_SECONDS, &policy, &rulebook(&config));
+        let shared = specs.into_iter().filter(|spec| spec.per != Per::Client);
+        shared.map(|spec| (spec.name, spec.sharing == Sharing::Fair)).collect()
+    }
+
+    #[test]
+    fn a_limit_is_fair_unless_it_or_all_are_said_not_to_be() {
+        let own = |country: &str, level: &str| {
+            format!(
+                "[countries]\nKP = {{ limit = 5{country} }}\n[levels]\n\
+                 high = {{ from = 70, action = \"throttle\", per = \"asn\", rate = 2{level} }}\n"
+            )
+        };
+        let (fair, not, none) = (", fair = true", ", fair = false", "[traffic]\nfair = false\n");
+        for (text, expected) in [
+            (own("", ""), [("a.slow", true), ("country", true), ("level.high", true)]),
+            (own(not, ""), [("a.slow", true), ("country.KP", false), ("level.high", true)]),
+            (own("", not), [("a.slow", true), ("country", true), ("level.high", false)]),
+            (own("", "") + none, [("a.slow", false), ("country", false), ("level.high", false)]),
+            (own(fair, fair) + none, [("a.slow", false), ("country.KP", true), ("level.high", true)]),
+        ] {
+            assert_eq!(shared(&text), expected.map(|(name, fair)| (name.to_owned(), fair)), "{text}");
+        }
+    }
+}
