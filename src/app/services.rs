@@ -224,3 +224,60 @@ impl BackgroundService for Issuing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::facts::place::CountryCode;
+    use crate::traffic::Pulse;
+
+    /// Keeps what is written to it.
+    #[derive(Clone, Default)]
+    struct Ear(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Ear {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the log says of a surge of this stage.
+    fn logged(source: Source, stage: Stage) -> String {
+        let ear = Ear::default();
+        let heard = ear.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).without_time().with_target(false);
+        let pulse = Pulse { rate: 40.04, usual: 0.21, surge: 33.9, anomaly: 19.96 };
+        let surge = Surge { source, stage, pulse, lasted: Duration::from_secs(340) };
+        tracing::subscriber::with_default(log.with_writer(move || ear.clone()).finish(), || {
+            log_surge(&surge);
+        });
+        String::from_utf8(heard.0.lock().unwrap().clone()).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn a_surge_is_an_event_when_it_begins_and_when_it_ends() {
+        let iceland = || Source::Country(CountryCode::parse("IS").unwrap());
+        for (source, stage, said) in [
+            (
+                iceland(),
+                Stage::Began,
+                "WARN a surge has begun of=\"country\" name=\"IS\" now=40.0 usual=0.2 anomaly=20.0",
+            ),
+            (
+                Source::Route("search".into()),
+                Stage::Ended,
+                "INFO a surge has ended of=\"route\" name=\"search\" now=40.0 usual=0.2 seconds=340",
+            ),
+            (iceland(), Stage::Lasts, ""),
+        ] {
+            assert_eq!(logged(source, stage), said);
+        }
+        assert!(logged(iceland(), Stage::Accepted).contains("for three days"));
+    }
+}
