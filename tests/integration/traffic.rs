@@ -104,6 +104,25 @@ fn a_route_that_is_over_its_limit_is_told_by_its_name() {
 }
 
 #[test]
+fn a_country_over_its_limit_has_a_fair_share_and_no_other() {
+    let gate = Setup::new().section("countries", "KP = { limit = 2 }\nJP = { limit = 1000 }").start();
+    for (client, times) in [("175.45.176.1", 60), ("175.45.177.1", 20), ("192.0.2.1", 20)] {
+        send(&gate, client, "/", times);
+    }
+    let told = after(&gate, 100, "");
+    let limits = told["limits"].as_array().unwrap();
+    let share = |key: &str| limits.iter().find(|row| row["key"] == key).unwrap()["fair_share"].as_f64();
+    assert!(share("KP").is_some_and(|share| share > 0.0 && share <= 2.0), "{limits:?}");
+    assert_eq!(share("JP"), None);
+    let metrics = gate.metrics();
+    let shares: Vec<_> = metrics.lines().filter(|line| line.starts_with("riskgate_fair_share{")).collect();
+    assert!(shares.len() == 1 && shares[0].starts_with("riskgate_fair_share{country=\"KP\"} "), "{shares:?}");
+    let throttled = &told["process"]["since_start"]["throttled"];
+    let counted = format!("riskgate_throttled_total{{country=\"KP\",per=\"country\"}} {throttled}");
+    assert!(metrics.lines().any(|line| line == counted), "{counted} in\n{metrics}");
+}
+
+#[test]
 fn clients_are_told_by_the_pseudonym_of_their_records() {
     let gate = gate().start();
     send(&gate, "192.0.2.77", "/", 9);

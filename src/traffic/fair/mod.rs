@@ -269,6 +269,7 @@ impl<'a> Glance<'a> {
     /// Notes that the request was refused here.
     pub(super) fn refuse(&self) {
         self.pool.refused.add(1, self.moment);
+        self.pool.notice(self.quota as f32);
     }
 
     /// Counts the request, if it still fits.

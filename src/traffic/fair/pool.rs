@@ -149,6 +149,17 @@ impl Pool {
         f32::from_bits(unpack(self.known.load(Ordering::Relaxed)).1)
     }
 
+    /// Notes the quota at once, of a pool that turns somebody away.
+    pub(super) fn notice(&self, quota: f32) {
+        let word = self.known.load(Ordering::Relaxed);
+        let (typical, known) = unpack(word);
+        if known != quota.to_bits() {
+            let next = pack(typical, quota.to_bits());
+            // Who was faster knows as much.
+            let _ = self.known.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     /// Learns from the interval that is over what is typical, unless something is held: who is cut is typical too
     /// then, and a crowd could make itself the measure.
     fn learn(&self, held: f32, quota: f32, moment: Moment) {

@@ -29,6 +29,16 @@ fn pressure_rises_above_the_limit_falls_below_and_is_forgotten() {
 }
 
 #[test]
+fn who_is_turned_away_in_the_first_interval_tells_of_what() {
+    let pool = Pool::default();
+    pool.steer(&claim(110.0), moment(0.0));
+    assert_eq!((pool.quota(), pool.typical()), (0.0, 0.0));
+    pool.notice(100.0);
+    pool.notice(100.0);
+    assert_eq!((pool.quota(), pool.typical()), (100.0, 0.0));
+}
+
+#[test]
 fn those_who_wait_come_one_after_the_other_and_nobody_waits_for_ever() {
     let pool = Pool::default();
     let waits = |line, seconds, count: u32| {
