@@ -250,7 +250,7 @@ impl Checked {
                 &spec.name,
                 &format!("per {}", spec.per),
                 &over,
-                &format!("in steps of {step}"),
+                &format!("off by what came in {step} at most"),
                 &kind,
                 &room,
             ]);

@@ -118,7 +118,7 @@ fn check_says_what_would_be_loaded() {
         "DE 1 point KP 60 points, 5/s",
         "country per country over 10s",
         "level.medium per client over 10s up to 50 requests wait up to 2s",
-        "login_failed per client over 10m in steps of 50s events about 921 keys at once",
+        "login_failed per client over 10m off by what came in 50s at most events about 921 keys at once",
         "default * / -> origin built in",
     ]);
     let lists = said.out.lines().filter(|line| line.contains("entr")).map(squeeze).collect::<Vec<_>>();
@@ -371,10 +371,10 @@ fn the_examples_of_behaviour_are_good_and_pass_their_cases() {
     let checked = said(&mut command(root, config, &["check"]));
     assert_eq!((checked.code, checked.err.as_str()), (0, ""), "without a warning");
     checked.out_has(&[
-        "pages per client over 10m in steps of 50s distinct values, up to 295 within 12 % about 235,929 keys at once",
-        "login_failed_in_country per country over 10m in steps of 50s events a place for each",
-        "promo_missed per client and route over 10m in steps of 50s events about 235,929 keys at once",
-        "login_failed_of_account per token over 1h in steps of 5m events about 235,929 keys at once",
+        "pages per client over 10m off by what came in 50s at most distinct values, up to 295 within 12 % about 235,929 keys at once",
+        "login_failed_in_country per country over 10m off by what came in 50s at most events a place for each",
+        "promo_missed per client and route over 10m off by what came in 50s at most events about 235,929 keys at once",
+        "login_failed_of_account per token over 1h off by what came in 5m at most events about 235,929 keys at once",
     ]);
     let tested = said(&mut command(root, config, &["test"]));
     assert_eq!(tested.code, 0, "{}", tested.out);
