@@ -105,6 +105,24 @@ fn floor(module: &str) -> Option<u8> {
     FLOORS.iter().find(|(_, modules)| modules.contains(&module)).map(|(floor, _)| *floor)
 }
 
+/// Moving windows on sweeps whole tables: nothing that a request runs through may do it.
+#[test]
+fn windows_are_moved_on_in_the_background_alone() {
+    let mut callers = Vec::new();
+    for source in sources() {
+        let calls: &[&str] =
+            if source.module() == "traffic" { &[".rotate(", ".sweep("] } else { &["traffic.rotate("] };
+        for (at, _) in calls.iter().flat_map(|call| source.code.match_indices(call)) {
+            let before = &source.code[..at];
+            let function = before.rfind("fn ").map_or("", |at| &before[at + "fn ".len()..]);
+            callers.push(format!("{} {}", source.path, word(function)));
+        }
+    }
+    let by_request = |caller: &&String| !caller.ends_with(" rotate") && !caller.ends_with(" sweep");
+    let others: Vec<_> = callers.iter().filter(by_request).collect();
+    assert_eq!(others, ["app/services.rs rotate_windows"], "{callers:?}");
+}
+
 #[test]
 fn no_file_imports_a_higher_floor() {
     let mut wrong = Vec::new();
