@@ -119,6 +119,42 @@ fn an_upgraded_connection_is_counted_once_when_it_ends() {
     assert_eq!(counts(&gate, 1), [1, 1, 1]);
 }
 
+#[test]
+fn an_observer_sees_status_size_duration_and_headers_of_what_was_sent() {
+    let seen = [
+        ("status", "res.status == 203"),
+        ("size", "res.size == 12"),
+        ("duration", "res.duration > 0.0 && res.duration < 60.0"),
+        ("headers", "res.header(\"x-kind\") == \"a\""),
+        (
+            "refusals",
+            "!res.from_origin && res.status == 403 && res.size > 50 && res.duration > 0.0 && \
+         res.header(\"content-type\") == \"application/problem+json\"",
+        ),
+    ];
+    let counts: String =
+        seen.iter().map(|(name, is)| format!("    if {is} {{ risk.count(\"{name}\"); }}\n")).collect();
+    let reads: String = seen.iter().map(|(name, _)| format!(" + req.count(\"{name}\")")).collect();
+    let script = format!(
+        "fn assess(req, risk) {{\n    if req.path == \"/no\" {{ risk.block(\"a.b\"); }}\n    risk.tag(\"n\", 0{reads});\n}}\n\
+         fn observe(req, res, risk) {{\n{counts}}}\n"
+    );
+    let origin = Origin::start(|_| Answer::new(203, "twelve bytes").header("x-kind", "a"));
+    let setup = Setup::new().script("10-see", &script).origin(&[origin.addr()]);
+    let declared = "per = \"client\"\nwindow = \"10m\"";
+    let gate = seen
+        .iter()
+        .fold(setup, |setup, (name, _)| setup.section(&format!("counters.{name}"), declared))
+        .start();
+    assert_eq!(gate.send(&Request::get("/")).status, 203);
+    assert_eq!(gate.send(&Request::get("/no")).status, 403);
+    gate.records(2);
+    let probe = gate.record_of(&gate.send(&Request::get("/")));
+    let counted = seen.map(|(name, _)| (name, probe["signals"][format!("count({name})")].as_u64()));
+    // The duration of both.
+    assert_eq!(counted.map(|(_, count)| count), [1, 1, 2, 1, 1].map(Some), "{counted:?}");
+}
+
 /// Who counts together, and what: three clients with two credentials on two paths.
 #[test]
 fn counters_tell_apart_what_they_are_per() {
