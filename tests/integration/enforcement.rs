@@ -364,3 +364,19 @@ fn an_origin_that_tells_of_its_limits_is_made_no_laxer_than_the_gate() {
     assert_eq!(told("/api").as_deref(), Some("\"default\";r=3;t=60"));
     assert_eq!(told("/all").as_deref(), Some("\"default\";r=100;t=60"), "what others use is not told");
 }
+
+#[test]
+fn clients_that_are_refused_at_once_are_not_sent_back_at_once() {
+    let gate = Setup::new().rule("10-slow", "risk.throttle(\"a.slow\", \"client\", 0.1);").start();
+    assert_eq!(gate.send(&from("8.8.8.8", "/")).status, 200);
+    let extra = |_| {
+        let refused = gate.send(&from("8.8.8.8", "/"));
+        let reset = refused.headers.first("ratelimit").unwrap().strip_prefix("\"client\";r=0;t=").unwrap();
+        let reset: u64 = reset.parse().unwrap();
+        let extra = seconds(&refused, "retry-after").checked_sub(reset).expect("never too early");
+        assert!(extra <= 1 + reset / 4, "{extra} more than {reset}");
+        extra
+    };
+    let extras: std::collections::BTreeSet<u64> = (0..60).map(extra).collect();
+    assert!(extras.len() > 1, "{extras:?}");
+}
