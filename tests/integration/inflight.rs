@@ -1,7 +1,8 @@
 //! Requests in flight: the one too many is refused, and a place is free again however a request ends.
 
+use crate::http2::{block_on, clear, get};
 use crate::net::origin::{Answer, Gate, Origin};
-use crate::net::{Client, Request, free_addr};
+use crate::net::{Body, Client, Request, free_addr};
 use crate::support::{Running, Setup, eventually, from, json};
 
 const US: &str = "8.8.8.8";
@@ -32,6 +33,11 @@ fn begin(gate: &Running, target: &str) -> Client {
 
 fn status(gate: &Running, address: &str) -> u16 {
     gate.send(&from(address, "/")).status
+}
+
+/// Comes back when the client has its place again, or has it no more.
+fn until_status(gate: &Running, wanted: u16) {
+    eventually(&format!("a {wanted}"), || (status(gate, US) == wanted).then_some(()));
 }
 
 #[test]
@@ -133,4 +139,64 @@ fn an_upgraded_connection_is_in_flight_until_it_closes() {
     drop(tunnel);
     gate.records(ended + 2);
     assert_eq!(status(&gate, US), 200);
+}
+
+#[test]
+fn a_request_that_is_cut_off_gives_its_place_back() {
+    let held = Gate::default();
+    let origin = origin(&held);
+    let upstream = format!("servers = [\"{}\"]\nread_timeout = \"300ms\"", origin.addr());
+    let gate = single().section("request", "max_body = \"1KiB\"").upstream("origin", &upstream).start();
+    assert_eq!(gate.send(&from(US, "/held")).status, 504);
+    until_status(&gate, 200);
+    // Too large, which shows only while it is sent on.
+    let body = Body::Chunked(vec![vec![b'x'; 600], vec![b'x'; 600]]);
+    let large = Request::new("POST", "/").header("x-forwarded-for", US).body(body);
+    assert_eq!(gate.send(&large).status, 413);
+    until_status(&gate, 200);
+    held.open();
+}
+
+#[test]
+fn a_client_that_leaves_in_the_midst_of_its_own_body_gives_its_place_back() {
+    let origin = origin(&Gate::default());
+    let gate = single().origin(&[origin.addr()]).start();
+    let mut client = gate.connect();
+    let head =
+        format!("POST / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: {US}\r\ncontent-length: 100\r\n\r\npart");
+    client.write(head.as_bytes()).unwrap();
+    until_status(&gate, 429);
+    drop(client);
+    until_status(&gate, 200);
+}
+
+#[test]
+fn a_stream_that_is_reset_gives_its_place_back_and_its_connection_goes_on() {
+    let held = Gate::default();
+    let origin = origin(&held);
+    let gate = single().listener("http2 = true").origin(&[origin.addr()]).start();
+    block_on(async {
+        let mut client = clear(gate.addr).await;
+        let request = get("/held").header("x-forwarded-for", US).body(()).unwrap();
+        let (answer, mut stream) = client.send_request(request, true).unwrap();
+        while origin.received().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(status(&gate, US), 429);
+        stream.send_reset(h2::Reason::CANCEL);
+        drop(answer);
+        let again = || async {
+            client
+                .clone()
+                .send_request(get("/").header("x-forwarded-for", US).body(()).unwrap(), true)
+                .unwrap()
+                .0
+                .await
+                .unwrap()
+        };
+        while again().await.status() != 200 {
+            tokio::task::yield_now().await;
+        }
+    });
+    held.open();
 }
