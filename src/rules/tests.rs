@@ -84,6 +84,14 @@ fn every_verb_is_heard() {
 }
 
 #[test]
+fn a_counter_that_nobody_declares_is_an_error_of_its_script_when_its_name_is_computed() {
+    let Spoken::Failed(error) = run("risk.count(\"hi\" + req.method);", json!({ "method": "GET" })) else {
+        panic!("it was counted")
+    };
+    assert!(error.to_string().contains("unknown counter `hiGET`: declare it in `[counters]`"), "{error}");
+}
+
+#[test]
 fn constants_closures_and_own_functions_work() {
     let text = r#"
         const POINTS = 3;

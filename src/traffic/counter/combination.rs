@@ -171,6 +171,26 @@ mod tests {
     }
 
     #[test]
+    fn each_dimension_tells_apart_what_it_is_named_after() {
+        let hashing = hashing(1);
+        let one = Subject { token: Some(hashing.token(b"alice")), ..subject("DE", 1) };
+        let others = [
+            (Dimension::Client, Subject { client: subject("DE", 2).client, ..one }),
+            (Dimension::Country, Subject { country: subject("FR", 1).country, ..one }),
+            (Dimension::Asn, Subject { asn: crate::facts::place::Asn::new(1), ..one }),
+            (Dimension::Route, Subject { route: crate::traffic::RouteKey::named("other"), ..one }),
+            (Dimension::Token, Subject { token: Some(hashing.token(b"bob")), ..one }),
+        ];
+        for (named, _) in &others {
+            let per = Combination::from(*named);
+            for (differs, other) in &others {
+                let apart = per.hash(other, &hashing) != per.hash(&one, &hashing);
+                assert_eq!(apart, named == differs, "per {per}, of another {}", Combination::from(*differs));
+            }
+        }
+    }
+
+    #[test]
     fn without_a_credential_there_is_nothing_to_count_for() {
         let (hashing, per) = (hashing(1), Combination::from(Dimension::Token));
         assert_eq!(per.hash(&subject("DE", 1), &hashing), None);
