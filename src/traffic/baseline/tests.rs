@@ -179,7 +179,13 @@ fn three_requests_instead_of_one_are_no_surge() {
     let mut town = Town::new(6);
     town.live(WEEK, |_| 0.02);
     assert_eq!(town.told_after(0.3), None);
-    assert!(town.study.anomaly() < 3.0);
+    let mut watch = Watch::new();
+    watch.run(7_200.0, 10.0, 1);
+    let usual = watch.pulse();
+    assert!((usual.rate - 0.1).abs() < 0.01 && (usual.usual - 0.1).abs() < 0.01, "{usual:?}");
+    assert_eq!(watch.run(10.0, 10.0, 3), 0);
+    let Pulse { rate, surge, anomaly, .. } = watch.pulse();
+    assert!((rate - 0.3).abs() < 0.01 && surge < 1.5 && anomaly == 0.0, "{rate} {surge} {anomaly}");
 }
 
 #[test]
