@@ -164,6 +164,10 @@ fn one_abuser_starves_himself_and_not_his_country() {
         let (from_the_start, then) = (country.groups[0].passed(0, 14), country.groups[0].passed(3, 14));
         assert!(from_the_start >= 0.94 && then >= 0.99, "{each}, {times}: {from_the_start}, {then}");
         country.meets_its_limit(2);
+        for window in 3..14 {
+            let total = country.total(window);
+            assert!((0.95..=1.05).contains(&total), "{each}, {times}: {total} in window {window}");
+        }
         // He gets what the others leave.
         assert!(country.groups[1].each_got(3, 14) > 0.8 * 0.2 * 200.0 * each);
     }
