@@ -5,16 +5,21 @@
 //! answer before the client has taken the last of it. What a request must be like is said in `fits`, in full; any
 //! other takes Pingora's way. Both tell origin and client the same.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession as OriginSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::proxy::Session;
 use pingora::server::configuration::ServerConf;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
+use pingora_timeout::timeout;
+use tokio::io::AsyncWriteExt;
 
 use super::Gate;
 use super::exchange::{Exchange, Judged};
@@ -34,16 +39,12 @@ impl Relay {
     }
 
     /// A connection, and whether it was used before.
-    async fn connect(&self, server: &Server, now: Tick) -> Result<(OriginSession, bool)> {
-        let (stream, reused) = match server.idle.take(now) {
-            Some(stream) => (stream, true),
+    async fn connect(&self, server: &Server, now: Tick) -> Result<(Stream, bool)> {
+        match server.idle.take(now) {
+            Some(stream) => Ok((stream, true)),
             // Rare, and large.
-            None => (Box::pin(self.connector.new_stream(&server.peer)).await?, false),
-        };
-        let mut origin = OriginSession::new_with_options(stream, &server.peer);
-        origin.read_timeout = server.peer.options.read_timeout;
-        origin.write_timeout = server.peer.options.write_timeout;
-        Ok((origin, reused))
+            None => Ok((Box::pin(self.connector.new_stream(&server.peer)).await?, false)),
+        }
     }
 }
 
@@ -101,7 +102,7 @@ fn is_usual(request: &RequestHeader, name: &HeaderName, value: &HeaderValue) -> 
     *name == usual && value.as_bytes().eq_ignore_ascii_case(said.as_bytes())
 }
 
-/// The request as the origin gets it, but for what [`Gate::tell_origin`] adds.
+/// A parsed request as the origin gets it, but for what [`Gate::tell_origin`] adds.
 fn for_origin(session: &Session) -> Result<RequestHeader> {
     let mut request = session.req_header().clone();
     request.remove_header(&CONNECTION);
@@ -129,12 +130,12 @@ impl Gate {
     async fn relay_once(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         let now = exchange.judged().map(Judged::passed).unwrap_or_default();
         let server = self.server(session.req_header(), exchange)?;
-        let (mut origin, reused) = match self.relay.connect(&server, now).await {
+        let (stream, reused) = match self.relay.connect(&server, now).await {
             Ok(connected) => connected,
             Err(error) => return Err(self.not_connected(session.req_header(), exchange, error.into_up())),
         };
-        match self.converse(session, &mut origin, exchange).await {
-            Ok(()) => {
+        match self.converse(session, stream, &server, exchange).await {
+            Ok(mut origin) => {
                 origin.respect_keepalive();
                 if let Some(stream) = origin.reuse().await {
                     server.idle.give_back(stream, self.clock.tick());
@@ -145,17 +146,41 @@ impl Gate {
         }
     }
 
+    /// Sends the head. What comes back can be read.
+    async fn ask(
+        &self,
+        session: &Session,
+        mut stream: Stream,
+        server: &Server,
+        exchange: &Exchange,
+    ) -> Result<OriginSession> {
+        let (request, options) = (session.req_header(), &server.peer.options);
+        // That the answer has no body, whatever its head says, Pingora knows only of a request that it has written.
+        let knows = request.method == Method::HEAD;
+        if !knows {
+            let head = self.head_for_origin(request, exchange)?;
+            send(&mut stream, &head, options.write_timeout).await.map_err(|error| error.into_up())?;
+        }
+        let mut origin = OriginSession::new_with_options(stream, &server.peer);
+        origin.read_timeout = options.read_timeout;
+        origin.write_timeout = options.write_timeout;
+        if knows {
+            let mut request = for_origin(session)?;
+            self.tell_origin(&mut request, exchange)?;
+            origin.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
+        }
+        Ok(origin)
+    }
+
     /// Sends the head and passes the answer on.
     async fn converse(
         &self,
         session: &mut Session,
-        origin: &mut OriginSession,
+        stream: Stream,
+        server: &Server,
         exchange: &mut Exchange,
-    ) -> Result<()> {
-        let mut request = for_origin(session)?;
-        self.tell_origin(&mut request, exchange)?;
-        origin.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
-        origin.finish_body().await.map_err(|error| error.into_up())?;
+    ) -> Result<OriginSession> {
+        let mut origin = self.ask(session, stream, server, exchange).await?;
         loop {
             let task = tokio::select! {
                 biased;
@@ -174,13 +199,29 @@ impl Gate {
             self.part(session);
             self.tell_client(&mut response, exchange)?;
             if session.response_duplex_vec(vec![HttpTask::Header(response, end)]).await? {
-                return Ok(());
+                return Ok(origin);
             }
             if is_final {
-                return pass_body(&mut session.downstream_session, origin).await;
+                pass_body(&mut session.downstream_session, &mut origin).await?;
+                return Ok(origin);
             }
         }
     }
+}
+
+/// Writes all of a head. What cannot be written in time is given up.
+async fn send(stream: &mut Stream, head: &[u8], time: Option<Duration>) -> Result<()> {
+    let sending = async {
+        stream.write_all(head).await?;
+        stream.flush().await
+    };
+    let sent = match time {
+        Some(time) => {
+            timeout(time, sending).await.or_err(ErrorType::WriteTimedout, "while asking an origin")?
+        }
+        None => sending.await,
+    };
+    sent.or_err(ErrorType::WriteError, "while asking an origin")
 }
 
 /// Passes the body of an answer on, piece by piece. The client's pace is the origin's.

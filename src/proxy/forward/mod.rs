@@ -2,11 +2,13 @@
 //!
 //! Pure functions over the request header on its way to the origin, in this order: [`strip_claims`] removes
 //! every header that could pass for ours or name an address, then [`Forwarding`] and [`Verdict`] write what is
-//! believed. `Connection` and `Upgrade` are not touched, so WebSockets pass.
+//! believed. `Connection` and `Upgrade` are not touched, so WebSockets pass. Where they write is for [`Fields`] to say.
+
+mod head;
 
 use std::borrow::Cow;
 
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
 use super::refusal::DECISION_HEADER;
@@ -14,6 +16,8 @@ use crate::decision::{Decision, Reason};
 use crate::facts::address_headers::{hyphenated, tells_address};
 use crate::facts::forwarded::{ForwardHeader, Tell};
 use crate::facts::request::Scheme;
+
+pub use head::{Fields, Head};
 
 /// Everything that starts like this is ours to say.
 const OUR_PREFIXES: &[&str] = &[TAG_PREFIX, "x-forwarded-"];
@@ -82,24 +86,17 @@ impl Forwarding<'_> {
         }
     }
 
-    /// Writes the forwarding headers. Call [`strip_claims`] first.
-    pub fn write(&self, header: &mut RequestHeader) -> pingora::Result<()> {
-        let host = header.headers.get(HOST).filter(|host| host.to_str().is_ok()).cloned();
+    /// Writes the forwarding headers, of a request for `host`, where there are no claims.
+    pub fn write(&self, fields: &mut impl Fields, host: Option<&str>) -> pingora::Result<()> {
         match (self.header, self.node) {
             (ForwardHeader::XForwardedFor, Some(node)) => {
-                header.insert_header("x-forwarded-for", value(node))?;
+                fields.put("x-forwarded-for", sanitise(node).as_bytes())?;
             }
             (ForwardHeader::XForwardedFor, None) => {}
-            (ForwardHeader::Forwarded, _) => {
-                let host = host.as_ref().and_then(|host| host.to_str().ok());
-                header.insert_header("forwarded", self.forwarded(host))?;
-            }
+            (ForwardHeader::Forwarded, _) => fields.put("forwarded", self.forwarded(host).as_bytes())?,
         }
-        header.insert_header("x-forwarded-proto", HeaderValue::from_static(self.scheme.as_str()))?;
-        if let Some(host) = host {
-            header.insert_header("x-forwarded-host", host)?;
-        }
-        Ok(())
+        fields.put("x-forwarded-proto", self.scheme.as_str().as_bytes())?;
+        host.map_or(Ok(()), |host| fields.put("x-forwarded-host", host.as_bytes()))
     }
 
     /// One element of RFC 7239, section 4.
@@ -119,32 +116,38 @@ impl Forwarding<'_> {
 }
 
 impl Verdict<'_> {
-    /// Writes our headers. Call [`strip_claims`] first.
-    pub fn write(&self, header: &mut RequestHeader) -> pingora::Result<()> {
+    /// Writes our headers, where there are no claims.
+    pub fn write(&self, fields: &mut impl Fields) -> pingora::Result<()> {
         let decision = self.decision;
         for tell in self.tell {
-            let (name, value) = match tell {
+            match tell {
                 Tell::Score => {
-                    ("riskgate-score", Some(HeaderValue::from(u16::from(decision.score().value()))))
+                    let mut digits = itoa::Buffer::new();
+                    fields.put("riskgate-score", digits.format(decision.score().value()).as_bytes())?;
                 }
-                Tell::Level => ("riskgate-level", Some(HeaderValue::from_static(decision.level().as_str()))),
-                Tell::Reasons => ("riskgate-reasons", listed(decision.reasons())),
-                Tell::Decision => (DECISION_HEADER, Some(self.id.clone())),
-            };
-            if let Some(value) = value {
-                header.insert_header(name, value)?;
+                Tell::Level => fields.put("riskgate-level", decision.level().as_str().as_bytes())?,
+                Tell::Reasons => {
+                    if let Some(reasons) = listed(decision.reasons()) {
+                        fields.put("riskgate-reasons", reasons.as_bytes())?;
+                    }
+                }
+                Tell::Decision => fields.put(DECISION_HEADER, self.id.as_bytes())?,
             }
         }
-        for (name, said) in decision.tags().iter().filter(|(name, _)| is_tag_name(name)) {
-            let name = HeaderName::try_from(format!("{TAG_PREFIX}{name}"));
-            header.insert_header(name.map_err(|_| invalid_name())?, value(said))?;
+        let mut tags = decision.tags();
+        while let Some(((name, said), later)) = tags.split_first() {
+            // What is said last counts.
+            if is_tag_name(name) && !later.iter().any(|(again, _)| again == name) {
+                fields.put(format!("{TAG_PREFIX}{name}"), sanitise(said).as_bytes())?;
+            }
+            tags = later;
         }
         Ok(())
     }
 }
 
 /// The ids of the reasons that counted, as many as there is room for; `None` if there are none.
-fn listed(reasons: &[Reason]) -> Option<HeaderValue> {
+fn listed(reasons: &[Reason]) -> Option<Cow<'_, str>> {
     let mut counted = reasons.iter().filter(|reason| !reason.observed).map(|reason| &*reason.reason);
     let first = counted.next()?;
     let mut list = sanitise(first);
@@ -157,24 +160,7 @@ fn listed(reasons: &[Reason]) -> Option<HeaderValue> {
         list.push_str(", ");
         list.push_str(&reason);
     }
-    Some(value_of(list))
-}
-
-fn invalid_name() -> Box<pingora::Error> {
-    pingora::Error::explain(pingora::ErrorType::InternalError, "a tag's name is not a header's name")
-}
-
-/// A header's value from any text; see [`sanitise`].
-fn value(text: &str) -> HeaderValue {
-    value_of(sanitise(text))
-}
-
-fn value_of(clean: Cow<'_, str>) -> HeaderValue {
-    let value = match clean {
-        Cow::Borrowed(text) => HeaderValue::from_str(text),
-        Cow::Owned(text) => HeaderValue::try_from(text),
-    };
-    value.unwrap_or(HeaderValue::from_static("?"))
+    Some(list)
 }
 
 /// Visible ASCII and spaces between it, at most [`MAX_VALUE`] bytes; anything else becomes `?`.

@@ -20,7 +20,7 @@ fn field<'a>(header: &'a RequestHeader, name: &str) -> Option<&'a str> {
 
 fn forwarded(forward: ForwardHeader, node: Option<&str>, host: &str) -> RequestHeader {
     let mut header = header(&[("Host", host)]);
-    Forwarding { header: forward, node, scheme: Scheme::Https }.write(&mut header).unwrap();
+    Forwarding { header: forward, node, scheme: Scheme::Https }.write(&mut header, Some(host)).unwrap();
     header
 }
 
@@ -64,7 +64,7 @@ fn an_upgrade_passes_untouched() {
     let header_name = ForwardHeader::XForwardedFor;
     let forwarding = Forwarding { header: header_name, node: Some("192.0.2.0"), scheme: Scheme::Http };
     strip_claims(&mut header, &forwarding);
-    forwarding.write(&mut header).unwrap();
+    forwarding.write(&mut header, None).unwrap();
     for (name, value) in handshake {
         assert_eq!(field(&header, name), Some(value));
     }
@@ -87,7 +87,7 @@ fn what_a_client_forwarded_is_replaced_whole() {
         let mut header = header(&[sent[0], sent[1], ("Host", "a"), sent[0], sent[1]]);
         let forwarding = Forwarding { header: forward, node: Some("192.0.2.0"), scheme: Scheme::Http };
         strip_claims(&mut header, &forwarding);
-        forwarding.write(&mut header).unwrap();
+        forwarding.write(&mut header, None).unwrap();
         let mut wire = Vec::new();
         header.header_to_h1_wire(&mut wire);
         let wire = String::from_utf8(wire).unwrap();
@@ -112,6 +112,19 @@ fn forwarded_quotes_what_is_not_a_token() {
 
 /// What the origin learns when scripts gave these reasons, 72 points for the first, and these tags.
 fn verdict(reasons: &[&str], tags: &[(&str, &str)]) -> RequestHeader {
+    let mut header = header(&[]);
+    write_verdict(reasons, tags, &mut header);
+    header
+}
+
+/// The same in a head that is bytes.
+fn written(tags: &[(&str, &str)]) -> String {
+    let mut head = Head::asking(&header(&[])).unwrap();
+    write_verdict(&[], tags, &mut head);
+    String::from_utf8(head.ended()).unwrap()
+}
+
+fn write_verdict(reasons: &[&str], tags: &[(&str, &str)], fields: &mut impl Fields) {
     let points = |at| if at == 0 { 72 } else { 0 };
     let add = |(at, reason): (usize, &&str)| Say::Add { reason: (*reason).into(), points: points(at) };
     let tag = |(name, value): &(&str, &str)| Say::Tag { name: (*name).into(), value: (*value).into() };
@@ -122,9 +135,8 @@ fn verdict(reasons: &[&str], tags: &[(&str, &str)]) -> RequestHeader {
     assert!(rulebook.levels.begin(Level::High, 70, LevelAction::Allow));
     let decision = rulebook.decide(&evaluation, CountryCode::UNKNOWN, None);
     let tell = [Tell::Score, Tell::Level, Tell::Reasons, Tell::Decision];
-    let (id, mut header) = (HeaderValue::from_static("the-id"), header(&[]));
-    Verdict { decision: &decision, id: &id, tell: &tell }.write(&mut header).unwrap();
-    header
+    let id = HeaderValue::from_static("the-id");
+    Verdict { decision: &decision, id: &id, tell: &tell }.write(fields).unwrap();
 }
 
 #[test]
@@ -158,6 +170,14 @@ fn a_tag_cannot_break_out_of_its_header_or_replace_ours() {
     assert_eq!(field(&header, "riskgate-c").map(str::len), Some(MAX_VALUE));
     assert_eq!(field(&header, "riskgate-score"), Some("72"));
     assert_eq!(header.headers.len(), 7);
+}
+
+#[test]
+fn of_a_tag_that_was_said_twice_the_last_counts() {
+    let header = verdict(&[], &[("plan", "free"), ("a", "x"), ("plan", "paid")]);
+    assert_eq!(field(&header, "riskgate-plan"), Some("paid"));
+    assert_eq!(written(&[("plan", "free"), ("plan", "paid")]).matches("riskgate-plan: paid\r\n").count(), 1);
+    assert!(!written(&[("plan", "free"), ("plan", "paid")]).contains("free"));
 }
 
 #[test]
