@@ -111,8 +111,8 @@ impl Exchange {
     }
 
     /// Keeps a judged request for the filters to come.
-    pub(super) fn keep(&mut self, judged: Judged) {
-        self.phase = Phase::Judged(Box::new(judged));
+    pub(super) fn keep(&mut self, judged: Box<Judged>) {
+        self.phase = Phase::Judged(judged);
     }
 
     pub(super) fn judged(&self) -> Option<&Judged> {
@@ -169,6 +169,7 @@ impl Seen {
 }
 
 impl Judged {
+    /// A judged request, in the place where it stays: it is large.
     pub(super) fn new(
         head: &RequestHead<'_>,
         route: Option<Taken>,
@@ -177,9 +178,9 @@ impl Judged {
         snapshot: Arc<Snapshot>,
         seen: Seen,
         judgement: Judgement,
-    ) -> Self {
+    ) -> Box<Self> {
         let id = id_at(arrived);
-        Self {
+        Box::new(Self {
             id,
             id_text: header_value(id),
             route,
@@ -197,18 +198,17 @@ impl Judged {
             waited: None,
             turn: Turn::default(),
             from_origin: false,
-        }
+        })
     }
 
     /// Notes what is wrong with it whatever is judged, and the body that is to come.
-    pub(super) fn measured(self, unfit: Option<Unserved>, intake: Option<Intake>) -> Self {
-        Self { unfit, intake, ..self }
+    pub(super) fn measured(&mut self, unfit: Option<Unserved>, intake: Option<Intake>) {
+        (self.unfit, self.intake) = (unfit, intake);
     }
 
     /// Notes the moment of the decision.
-    pub(super) fn decided(mut self, now: Tick) -> Self {
+    pub(super) fn decided(&mut self, now: Tick) {
         self.judge = self.since(now);
-        self
     }
 
     /// Gives back its places among the requests in flight, now that it has ended in order.

@@ -142,8 +142,9 @@ impl Gate {
 
         let (unfit, intake) = self.measure(fleet, route, &head, has_body, now.tick);
         let (seen, route) = (Seen::of(&located, &context), route.map(Taken::from));
-        let judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
-        let mut judged = judged.measured(unfit.or(inspected.fault), intake).decided(self.clock.tick());
+        let mut judged = Judged::new(&head, route, caller, now, snapshot, seen, judgement);
+        judged.measured(unfit.or(inspected.fault), intake);
+        judged.decided(self.clock.tick());
         let answered = enforce::enforce(session, &mut judged, self).await;
         self.scoreboard.count(&judged.event());
         exchange.keep(judged);
