@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::ready;
 use std::time::Duration;
@@ -61,10 +61,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Visit<'_, A> {
     /// Serves requests until the connection ends.
     pub(super) async fn serve(&self, stream: Stream) {
         let (mut stream, mut settings) = (stream, None);
+        // Made once, since nearly every head is waited for.
+        let mut begun = pin!(self.drain.begun());
         loop {
             // What came together with the request before, if anything did, is in the settings, where only the parser sees it.
             let head = if settings.is_none() || self.pulse.has_whole_body() {
-                let Some(head) = self.head(&mut stream, settings.is_some()).await else { return };
+                let head = self.head(&mut stream, begun.as_mut(), settings.is_some());
+                let Some(head) = head.await else { return };
                 head
             } else {
                 BytesMut::new()
@@ -92,9 +95,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Visit<'_, A> {
         session
     }
 
-    /// The next head, once it can be read, and what came with it. `None` if the connection has ended or is to end;
-    /// a head that has begun is waited for as long as the transport does.
-    async fn head(&self, stream: &mut Stream, idle: bool) -> Option<BytesMut> {
+    /// The next head, once it can be read, and what came with it. `None` if the connection has ended or is to end, be it
+    /// that the end has `begun` for all; a head that has begun is waited for as long as the transport does.
+    async fn head(
+        &self,
+        stream: &mut Stream,
+        mut begun: Pin<&mut impl Future<Output = ()>>,
+        idle: bool,
+    ) -> Option<BytesMut> {
         let mut head = Head::default();
         loop {
             tokio::select! {
@@ -103,7 +111,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Visit<'_, A> {
                     Ok(0) | Err(_) => return None,
                     Ok(_) => {}
                 },
-                () = self.drain.begun(), if head.bytes.is_empty() => return None,
+                () = begun.as_mut(), if head.bytes.is_empty() => return None,
                 () = sleep(self.keepalive), if idle && head.bytes.is_empty() => return None,
             }
             match head.progress() {
