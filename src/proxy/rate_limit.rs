@@ -6,29 +6,29 @@
 //! left out, since a remainder would tell what others do. What is not such a list is left alone, and so is
 //! `RateLimit-Policy`, which is about the origin.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 use sfv::{BareItem, FieldType, Item, List, ListEntry, Parser, key_ref};
 
 use crate::traffic::Left;
 
-const FIELD: &str = "ratelimit";
+static FIELD: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Whether there is anything to tighten.
 pub(super) fn is_told(response: &ResponseHeader) -> bool {
-    response.headers.contains_key(FIELD)
+    response.headers.contains_key(&FIELD)
 }
 
 /// Tightens what is told to what is `left` under the gate's limits.
 pub(super) fn tighten(response: &mut ResponseHeader, left: Left) -> pingora::Result<()> {
     match told(&response.headers).map(|list| tightened(list, left)).and_then(|list| list.serialize()) {
-        Some(list) => response.insert_header(FIELD, list),
+        Some(list) => response.insert_header(&FIELD, list),
         None => Ok(()),
     }
 }
 
 fn told(headers: &HeaderMap) -> Option<List> {
-    let lines: Vec<&[u8]> = headers.get_all(FIELD).iter().map(HeaderValue::as_bytes).collect();
+    let lines: Vec<&[u8]> = headers.get_all(&FIELD).iter().map(HeaderValue::as_bytes).collect();
     Parser::new(&lines.join(&b", "[..])).parse().ok()
 }
 
@@ -71,7 +71,7 @@ mod tests {
             response.append_header("RateLimit", *line).unwrap();
         }
         tighten(&mut response, Left { remaining, reset: Duration::from_secs(reset) }).unwrap();
-        let lines = response.headers.get_all(FIELD).iter();
+        let lines = response.headers.get_all(&FIELD).iter();
         lines.map(|line| line.to_str().unwrap().to_owned()).collect()
     }
 
