@@ -17,7 +17,7 @@ use crate::facts::time::Tick;
 use crate::proxy::Gate;
 use crate::proxy::door::tls::Tls;
 use crate::proxy::door::{
-    Bounds, Crowd, Deadlines, Entrance, Listening, Manner, Porter, SocketFile, Turns, Wasters,
+    Bounds, Crowd, Deadlines, Entrance, Lines, Listening, Manner, Porter, SocketFile, Turns, Wasters,
 };
 use crate::proxy::identity::{Identity, Settings as IdentitySettings};
 use crate::proxy::origin::{Echo, EchoOrigin};
@@ -187,6 +187,7 @@ fn entrances(
 ) -> Result<Vec<Entrance>, Vec<String>> {
     let bounds =
         Bounds { most: config.server.max_connections, per_client: config.server.max_connections_per_client };
+    let threads = NonZeroUsize::new(config.server.threads).unwrap_or(NonZeroUsize::MIN);
     let porter = Arc::new(Porter {
         crowd: Arc::new(Crowd::new(bounds)),
         wasters: Wasters::new(config.server.max_wasted_per_client),
@@ -198,7 +199,7 @@ fn entrances(
             idle: config.server.keepalive,
         },
         turns: Turns::new(config.server.threads),
-        dawdlers: Arc::new(Turns::new(config.server.threads)),
+        dawdlers: Arc::new(Lines::new(threads, clock)),
         clock,
     });
     let entrance = |((listener, tls), setting): ((_, &Option<Arc<Tls>>), _)| Entrance {

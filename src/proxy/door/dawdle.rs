@@ -1,25 +1,24 @@
 //! Dawdlers: clients whose requests come a few bytes at a time.
 //!
 //! Each piece costs the gate as much as a whole request, and thousands of them may be ready at once. So whoever dawdles
-//! stands in line before its next piece is read, and whatever else is ready is done between any two. A client that
-//! sends a request in one go, or large pieces, is never held up.
+//! stands in line before its next piece is read, and whatever else is ready is done between any two; what comes meanwhile
+//! is read with it. A client that sends a request in one go, or large pieces, is never held up.
 
 use std::fmt::{self, Debug, Formatter};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use super::turns::Turns;
+use super::line::{Lines, Ticket};
 
 /// How one connection's requests come.
 pub(super) struct Dawdle {
-    turns: Arc<Turns>,
+    lines: Arc<Lines>,
     /// Little pieces of this request, one after the other, that were waited for.
     pieces: u8,
     /// Nothing was there when it was last looked for.
     waited: bool,
-    turn: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+    /// Made when it first dawdles.
+    ticket: Option<Arc<Ticket>>,
 }
 
 /// A piece of fewer bytes is little: less than the smallest segment that a network has to carry.
@@ -28,29 +27,34 @@ const LITTLE: usize = 512;
 const USUAL: u8 = 2;
 
 impl Dawdle {
-    pub(super) fn new(turns: Arc<Turns>) -> Self {
-        Self { turns, pieces: 0, waited: false, turn: None }
+    pub(super) fn new(lines: Arc<Lines>) -> Self {
+        Self { lines, pieces: 0, waited: false, ticket: None }
     }
 
-    /// A request is over.
+    /// A request is over, or several come at once from now on.
     pub(super) fn rest(&mut self) {
         self.pieces = 0;
     }
 
-    /// To be asked before something is read: whether it is this one's turn.
-    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.waited && self.pieces > USUAL {
-            let Self { turns, turn, .. } = self;
-            let turn = turn.get_or_insert_with(|| Box::pin(Arc::clone(turns).next()));
-            ready!(turn.as_mut().poll(cx));
-            self.turn = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// There was nothing to read.
-    pub(super) fn waits(&mut self) {
-        self.waited = true;
+    /// Reads by `read`. Of a client that dawdles only what is there already, or what has come when it is its turn.
+    pub(super) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let came = if self.pieces > USUAL {
+            let Self { lines, ticket, waited, .. } = self;
+            let ticket = ticket.get_or_insert_with(|| lines.ticket());
+            let turn = ticket.poll_turn(cx);
+            if *waited {
+                ready!(turn);
+            }
+            read(&mut Context::from_waker(&Waker::from(Arc::clone(ticket))))
+        } else {
+            read(cx)
+        };
+        self.waited |= came.is_pending();
+        came
     }
 
     /// So many bytes were read.
@@ -74,20 +78,33 @@ impl Debug for Dawdle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Waker;
+    use crate::clock::Clock;
+    use std::num::NonZeroUsize;
 
     fn dawdle() -> Dawdle {
-        Dawdle::new(Arc::new(Turns::new(1)))
+        Dawdle::new(Arc::new(Lines::new(NonZeroUsize::MIN, Clock::start())))
     }
 
+    /// Whether it is looked for what came.
     fn is_free(dawdle: &mut Dawdle) -> bool {
-        dawdle.poll_turn(&mut Context::from_waker(Waker::noop())).is_ready()
+        dawdle.poll(&mut Context::from_waker(Waker::noop()), |_| Poll::Ready(())).is_ready()
+    }
+
+    /// There is nothing to read; who is to be woken when there is.
+    fn wait(dawdle: &mut Dawdle) -> Option<Waker> {
+        let mut waker = None;
+        let read = |cx: &mut Context<'_>| {
+            waker = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        };
+        assert!(dawdle.poll(&mut Context::from_waker(Waker::noop()), read).is_pending());
+        waker
     }
 
     /// Pieces that were waited for.
     fn come(dawdle: &mut Dawdle, pieces: &[usize]) {
         for piece in pieces {
-            dawdle.waits();
+            wait(dawdle);
             dawdle.came(*piece);
         }
     }
@@ -95,35 +112,48 @@ mod tests {
     #[tokio::test]
     async fn who_sends_little_by_little_stands_in_line() {
         let (mut dawdle, mut other) = (dawdle(), dawdle());
-        other.turns = Arc::clone(&dawdle.turns);
+        other.lines = Arc::clone(&dawdle.lines);
         for one in [&mut dawdle, &mut other] {
             come(one, &[1, 1, 1]);
             assert!(is_free(one), "what is there already is read at once");
-            one.waits();
+            let socket = wait(one).unwrap();
+            assert!(wait(one).is_none() && !is_free(one), "nobody looks before it is its turn");
+            socket.wake();
         }
         assert!(!is_free(&mut dawdle) && !is_free(&mut other));
-        std::future::poll_fn(|cx| dawdle.poll_turn(cx)).await;
-        dawdle.came(1);
-        assert!(is_free(&mut dawdle));
-        std::future::poll_fn(|cx| other.poll_turn(cx)).await;
+        for one in [&mut dawdle, &mut other] {
+            std::future::poll_fn(|cx| one.poll(cx, |_| Poll::Ready(()))).await;
+            one.came(1);
+            assert!(is_free(one));
+        }
     }
 
-    #[test]
-    fn whole_heads_and_large_pieces_are_never_held_up() {
+    #[tokio::test]
+    async fn whole_heads_and_large_pieces_are_never_held_up() {
         let mut dawdle = dawdle();
         for _ in 0..100 {
             come(&mut dawdle, &[200]);
             dawdle.rest();
         }
-        dawdle.waits();
+        wait(&mut dawdle);
         assert!(is_free(&mut dawdle));
         come(&mut dawdle, &[200, 1400, 1400, 100, 16_000, 300]);
-        dawdle.waits();
-        assert!(is_free(&mut dawdle));
+        wait(&mut dawdle);
+        assert!(is_free(&mut dawdle) && dawdle.ticket.is_none());
         // What comes faster than it is read does not dawdle.
         let mut fast = self::dawdle();
         (0..100).for_each(|_| fast.came(1));
-        fast.waits();
+        wait(&mut fast);
         assert!(is_free(&mut fast));
+    }
+
+    #[tokio::test]
+    async fn who_dawdled_and_begins_anew_is_not_held_up() {
+        let mut dawdle = dawdle();
+        come(&mut dawdle, &[1, 1, 1]);
+        wait(&mut dawdle);
+        assert!(!is_free(&mut dawdle));
+        dawdle.rest();
+        assert!(is_free(&mut dawdle));
     }
 }

@@ -35,10 +35,12 @@ pub(super) async fn introduced(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Turns;
+    use super::super::Lines;
     use super::super::transport::{Deadlines, Socket, Transport};
     use super::*;
+    use crate::clock::Clock;
     use crate::facts::client::Truncation;
+    use std::num::NonZeroUsize;
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::io::AsyncWriteExt as _;
@@ -87,8 +89,12 @@ mod tests {
             stall: Duration::from_secs(60),
             idle: Duration::from_secs(60),
         };
-        let mut transport =
-            Transport::new(Socket::Unix(ours), Arc::default(), deadlines, Arc::new(Turns::new(1)));
+        let mut transport = Transport::new(
+            Socket::Unix(ours),
+            Arc::default(),
+            deadlines,
+            Arc::new(Lines::new(NonZeroUsize::MIN, Clock::start())),
+        );
         let dripping = tokio::spawn(async move {
             for byte in b"PROXY TCP4 203.0.113.77 10.0.0.9" {
                 if theirs.write_all(std::slice::from_ref(byte)).await.is_err() {

@@ -15,6 +15,7 @@ mod dawdle;
 mod ending;
 mod frames;
 mod introduction;
+mod line;
 mod listening;
 mod pulse;
 mod socket_file;
@@ -47,6 +48,7 @@ use crate::facts::client::{PeerAddr, Prefix, Truncation, TrustedProxies};
 pub use accepted::{Accepted, Connection, Manner};
 pub use crowd::{Bounds, Crowd, Full, Place};
 pub use ending::{Ending, Endings};
+pub use line::Lines;
 pub use listening::{Listening, UnixDoor, UnixError};
 pub use pulse::{Phase, Pulse};
 pub use socket_file::{Identity, Owner as FileOwner, SocketFile};
@@ -94,8 +96,8 @@ pub struct Porter {
     pub deadlines: Deadlines,
     /// Handshakes stand in line for these.
     pub turns: Turns,
-    /// So do clients whose requests come a few bytes at a time.
-    pub dawdlers: Arc<Turns>,
+    /// Where clients stand whose requests come a few bytes at a time.
+    pub dawdlers: Arc<Lines>,
     /// The clocks.
     pub clock: Clock,
 }

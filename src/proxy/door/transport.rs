@@ -19,8 +19,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::dawdle::Dawdle;
 use super::ending::Ending;
+use super::line::Lines;
 use super::pulse::{Phase, Pulse};
-use super::turns::Turns;
 
 /// How long a transport waits.
 #[derive(Clone, Copy, Debug)]
@@ -90,15 +90,15 @@ const WRITE_BUFFER: usize = 1460;
 const MAX_TAP: usize = 64 * 1024;
 
 impl Transport {
-    /// Waits for `socket` as `deadlines` say, and notes in `pulse` when a request begins. A client that dawdles waits for its
-    /// turn.
-    pub fn new(socket: Socket, pulse: Arc<Pulse>, deadlines: Deadlines, turns: Arc<Turns>) -> Self {
+    /// Waits for `socket` as `deadlines` say, and notes in `pulse` when a request begins. A client that dawdles stands in
+    /// line.
+    pub fn new(socket: Socket, pulse: Arc<Pulse>, deadlines: Deadlines, lines: Arc<Lines>) -> Self {
         let socket = BufWriter::with_capacity(WRITE_BUFFER, socket);
         Self {
             socket,
             pulse,
             deadlines,
-            dawdle: Dawdle::new(turns),
+            dawdle: Dawdle::new(lines),
             head: Timer::default(),
             stall: Timer::default(),
             tap: None,
@@ -195,18 +195,16 @@ impl AsyncRead for Transport {
             buffer.put_slice(&now);
             return Poll::Ready(Ok(()));
         }
-        ready!(this.dawdle.poll_turn(cx));
         let before = buffer.filled().len();
-        match Pin::new(&mut this.socket).poll_read(cx, buffer) {
-            Poll::Pending => {
-                this.dawdle.waits();
-                this.wait_for_head(cx)
-            }
+        let Self { dawdle, socket, .. } = this;
+        match dawdle.poll(cx, |cx| Pin::new(socket).poll_read(cx, buffer)) {
+            Poll::Pending => this.wait_for_head(cx),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {
                 this.pulse.heard();
-                if !this.pulse.is_shared() {
-                    this.dawdle.came(buffer.filled().len() - before);
+                match this.pulse.is_shared() {
+                    true => this.dawdle.rest(),
+                    false => this.dawdle.came(buffer.filled().len() - before),
                 }
                 if let Some(tap) = &mut this.tap {
                     tap.keep(buffer.filled().get(before..).unwrap_or_default());
@@ -300,97 +298,4 @@ impl AsyncWrite for Socket {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::AsyncWriteExt;
-
-    fn pair(deadlines: Deadlines) -> (Transport, UnixStream, Arc<Pulse>) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let pulse = Arc::new(Pulse::default());
-        let turns = Arc::new(Turns::new(1));
-        (Transport::new(Socket::Unix(ours), Arc::clone(&pulse), deadlines, turns), theirs, pulse)
-    }
-
-    const PATIENT: Deadlines = Deadlines {
-        head: Duration::from_secs(10),
-        stall: Duration::from_secs(60),
-        idle: Duration::from_secs(60),
-    };
-
-    #[tokio::test(start_paused = true)]
-    async fn a_head_that_drips_in_is_waited_for_only_so_long() {
-        let (mut transport, mut client, _) = pair(PATIENT);
-        let dripping = tokio::spawn(async move {
-            while client.write_all(b"x").await.is_ok() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
-        let (mut head, mut buffer) = (0, [0; 16]);
-        let error = loop {
-            match transport.read(&mut buffer).await {
-                Ok(read) => head += read,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert!((9..=11).contains(&head), "a byte each second, for ten seconds: {head}");
-        drop(transport);
-        dripping.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_and_a_rest_take_as_long_as_they_take() {
-        let (mut transport, mut client, pulse) = pair(PATIENT);
-        for phase in [|pulse: &Pulse| pulse.began(None), Pulse::rested] {
-            phase(&pulse);
-            let (read, _) = tokio::join!(transport.read_u8(), async {
-                tokio::time::sleep(Duration::from_secs(3600)).await;
-                client.write_all(b"x").await
-            });
-            assert_eq!(read.unwrap(), b'x');
-        }
-        assert_eq!(pulse.phase(), Phase::Head, "what came after the rest began a request");
-        let error = transport.read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_nothing_is_given_up() {
-        let (mut transport, client, _) = pair(PATIENT);
-        let error = transport.write_all(&vec![0; 16 << 20]).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut);
-        drop(client);
-    }
-
-    #[tokio::test]
-    async fn a_beginning_is_looked_at_and_read_again() {
-        for (sent, agrees) in
-            [("PRI * more", true), ("PRI", false), ("POST /", false), ("G", false), ("", false)]
-        {
-            let (mut transport, mut client, _) = pair(PATIENT);
-            client.write_all(sent.as_bytes()).await.unwrap();
-            drop(client);
-            assert_eq!(transport.begins_with(b"PRI *").await.unwrap(), agrees, "{sent}");
-            let mut all = String::new();
-            transport.read_to_string(&mut all).await.unwrap();
-            assert_eq!(all, sent);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_tap_keeps_what_came_and_no_more_than_it_may() {
-        let (mut transport, mut client, _) = pair(PATIENT);
-        transport.open_tap();
-        client.write_all(b"hello").await.unwrap();
-        let mut buffer = [0; 8];
-        let read = transport.read(&mut buffer).await.unwrap();
-        assert_eq!(buffer.get(..read), Some(&b"hello"[..]));
-        assert_eq!(transport.close_tap(), b"hello");
-        assert_eq!(transport.close_tap(), b"");
-
-        let mut tap = Tap::default();
-        tap.keep(&vec![1; 2 * MAX_TAP]);
-        tap.keep(&[2]);
-        assert_eq!(tap.0.len(), MAX_TAP);
-    }
-}
+mod tests;

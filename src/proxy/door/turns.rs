@@ -3,7 +3,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::sync::Semaphore;
@@ -17,13 +16,6 @@ impl Turns {
     /// As many at once as there are threads.
     pub fn new(threads: usize) -> Self {
         Self(Semaphore::new(threads.max(1)))
-    }
-
-    /// Resolves when it is the caller's turn, and whoever else is ready was served. The next one's turn begins at once: what
-    /// the caller does now may wait for others.
-    pub(super) async fn next(self: Arc<Self>) {
-        let _turn = self.0.acquire().await;
-        yield_now().await;
     }
 
     /// Does `work`, whose every step waits for its turn. A step that waits for the client takes nobody's turn.
