@@ -7,13 +7,16 @@
 use std::fmt::{self, Display, Formatter};
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
 use tracing::warn;
 
 use super::super::server::Listener;
@@ -54,12 +57,18 @@ pub enum UnixError {
 
 /// Accepts connections.
 pub(super) enum Acceptor {
-    Tcp(TcpListener),
+    Tcp(AsyncFd<StdTcpListener>),
     /// The file is there as long as somebody accepts.
     Unix {
-        listener: UnixListener,
+        listener: AsyncFd<StdUnixListener>,
         _file: Arc<SocketFile>,
     },
+}
+
+/// Who has connected. No thread watches the socket yet, so that to turn somebody away is to close it and nothing else.
+pub(super) enum Caller {
+    Tcp(StdTcpStream),
+    Unix(StdUnixStream),
 }
 
 impl Listening {
@@ -82,13 +91,13 @@ impl Listening {
     /// Begins to accept, on the runtime that this is called on.
     pub(super) fn open(self) -> io::Result<Acceptor> {
         Ok(match self {
-            Self::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener.into_socket())?),
+            Self::Tcp(listener) => Acceptor::Tcp(watched(listener.into_socket())?),
             Self::Unix(UnixDoor { socket, file, mode }) => {
                 // Not before now: as long as it can still come to nothing, nothing changes for the gate that runs.
                 if let Err(error) = file.set_mode(mode) {
                     warn!("the mode of `{}` stays as it was: {error}", file.path().display());
                 }
-                Acceptor::Unix { listener: UnixListener::from_std(socket)?, _file: file }
+                Acceptor::Unix { listener: watched(socket)?, _file: file }
             }
         })
     }
@@ -104,13 +113,42 @@ impl Display for Listening {
 }
 
 impl Acceptor {
-    pub(super) async fn accept(&self) -> io::Result<(Socket, PeerAddr)> {
+    pub(super) async fn accept(&self) -> io::Result<(Caller, PeerAddr)> {
         Ok(match self {
             Self::Tcp(listener) => {
-                let (socket, peer) = listener.accept().await?;
-                (Socket::Tcp(socket), PeerAddr::new(Some(peer)))
+                let (socket, peer) = listener.async_io(Interest::READABLE, StdTcpListener::accept).await?;
+                (Caller::Tcp(socket), PeerAddr::new(Some(peer)))
             }
-            Self::Unix { listener, .. } => (Socket::Unix(listener.accept().await?.0), PeerAddr::UNIX),
+            Self::Unix { listener, .. } => {
+                let (socket, _) = listener.async_io(Interest::READABLE, StdUnixListener::accept).await?;
+                (Caller::Unix(socket), PeerAddr::UNIX)
+            }
+        })
+    }
+}
+
+impl Caller {
+    /// The descriptor.
+    pub(super) fn id(&self) -> RawFd {
+        match self {
+            Self::Tcp(socket) => socket.as_raw_fd(),
+            Self::Unix(socket) => socket.as_raw_fd(),
+        }
+    }
+
+    /// The socket, watched by the thread that calls this instead of the one that accepted it: otherwise each thread
+    /// would have to be woken by another for every read.
+    pub(super) fn watched(self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                socket.set_nodelay(true)?;
+                Socket::Tcp(TcpStream::from_std(socket)?)
+            }
+            Self::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                Socket::Unix(UnixStream::from_std(socket)?)
+            }
         })
     }
 }
@@ -153,6 +191,12 @@ impl UnixDoor {
     pub fn file(&self) -> &Arc<SocketFile> {
         &self.file
     }
+}
+
+/// A listener, watched by the thread that calls this.
+#[expect(deprecated, reason = "what replaces it is unsafe, for types that lie about their descriptor")]
+fn watched<L: AsRawFd>(listener: L) -> io::Result<AsyncFd<L>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
 /// Removes a socket that was left behind; fails if there is anything else.

@@ -57,6 +57,7 @@ pub use turns::Turns;
 pub use wasters::Wasters;
 
 use introduction::introduced;
+use listening::Caller;
 use tls::Tls;
 use visit::Visit;
 
@@ -113,7 +114,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After a failure to accept, for want of descriptors as a rule, some time for connections to end.
 const BREATH: Duration = Duration::from_millis(100);
 /// After so many connections in one go, whatever else is ready has its turn.
-const IN_ONE_GO: u32 = 8;
+const IN_ONE_GO: u32 = 2;
 
 impl<A> Door<A> {
     /// Lets clients in by `entrances` until `drain` begins. What `app` cannot read is told to `unread`.
@@ -211,8 +212,12 @@ impl Entrance {
                 _ = shut.wait_for(|shut| *shut) => return,
             };
             match accepted {
-                Ok((socket, peer)) => {
-                    current_handle().spawn(Arc::clone(&hall).serve(socket, peer, drain.connect()));
+                // Whoever finds no room costs next to nothing.
+                Ok((caller, peer)) => {
+                    if let Ok(place) = hall.admit(peer) {
+                        let serving = Arc::clone(&hall).serve(caller, peer, place, drain.connect());
+                        current_handle().spawn(serving);
+                    }
                 }
                 Err(error) => {
                     warn!("a connection to `{address}` was not accepted: {error}");
@@ -225,10 +230,9 @@ impl Entrance {
 
 impl<A: HttpServerApp + Send + Sync + 'static> Hall<A> {
     /// Serves one connection, to its end.
-    async fn serve(self: Arc<Self>, socket: Socket, peer: PeerAddr, _connected: Connected) {
-        let Ok(place) = self.admit(peer) else { return };
-        let id = socket.id();
-        let Ok(socket) = socket.moved_here() else { return };
+    async fn serve(self: Arc<Self>, caller: Caller, peer: PeerAddr, place: Place, _connected: Connected) {
+        let id = caller.id();
+        let Ok(socket) = caller.watched() else { return };
         let pulse = Arc::new(Pulse::default());
         // A handshake takes some room, and is over soon.
         match Box::pin(self.welcome(socket, id, peer, place, &pulse)).await {

@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -56,28 +55,6 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
-}
-
-impl Socket {
-    /// The descriptor.
-    pub(super) fn id(&self) -> RawFd {
-        match self {
-            Self::Tcp(socket) => socket.as_raw_fd(),
-            Self::Unix(socket) => socket.as_raw_fd(),
-        }
-    }
-
-    /// The socket, watched by the thread that calls this instead of the one that accepted it: otherwise each thread
-    /// would have to be woken by another for every read.
-    pub(super) fn moved_here(self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(socket) => {
-                socket.set_nodelay(true)?;
-                Self::Tcp(TcpStream::from_std(socket.into_std()?)?)
-            }
-            Self::Unix(socket) => Self::Unix(UnixStream::from_std(socket.into_std()?)?),
-        })
-    }
 }
 
 /// A wait that begins when it is first asked about.
