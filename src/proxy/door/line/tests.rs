@@ -1,3 +1,5 @@
+//! Lines: turns one by one, and nobody held up by who makes no use of one.
+
 use std::future::poll_fn;
 use std::sync::atomic::AtomicUsize;
 

@@ -1,3 +1,5 @@
+//! Deadlines and rates of one connection, with bytes from both ends.
+
 use super::*;
 use crate::clock::Clock;
 use std::num::NonZeroUsize;
