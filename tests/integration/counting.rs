@@ -180,11 +180,15 @@ fn counters_tell_apart_what_they_are_per() {
         let request = user.into_iter().fold(request, |request, user| request.header("authorization", user));
         assert_eq!(gate.send(&request).status, 200);
     }
+    // Some more, since two may be taken for one.
+    (0..8).for_each(|n| assert_eq!(gate.send(&from("8.8.8.8", &format!("/{n}"))).status, 200));
     let seen = |address: &str, user: &str| {
         let probe = gate.record_of(&gate.send(&from(address, "/probe").header("authorization", user)));
         ["by_user", "paths", "both"].map(|name| probe["signals"][format!("count({name})")].as_u64().unwrap())
     };
-    assert_eq!(seen("8.8.8.1", first), [3, 2, 2]);
+    let [user, paths, both] = seen("8.8.8.1", first);
+    assert!((6..=12).contains(&paths), "10 paths, all but exactly: {paths}");
+    assert_eq!([user, both], [3, 2]);
     assert_eq!(seen("8.8.4.1", second), [3, 1, 1]);
     assert_eq!(seen("8.8.4.1", bob), [1, 1, 0]);
     assert_eq!(seen("192.0.2.1", "Bearer other"), [0, 0, 0]);
