@@ -213,8 +213,15 @@ impl Pool {
                 cell.recall(count.previous, count.current, Moment::at(interval, lapse.now));
             }
         }
-        self.held.store(row.held, Ordering::Relaxed);
-        self.known.store(row.known, Ordering::Relaxed);
+        // A file may say anything; what is no number would press for ever.
+        let is_number = |number: f32| number.is_finite() && number >= 0.0;
+        if is_number(unpack(row.held).0) {
+            self.held.store(row.held, Ordering::Relaxed);
+        }
+        let (typical, quota) = unpack(row.known);
+        if is_number(typical) && is_number(f32::from_bits(quota)) {
+            self.known.store(row.known, Ordering::Relaxed);
+        }
     }
 }
 

@@ -68,6 +68,12 @@ fn a_pool_that_was_kept_presses_as_it_did() {
     assert!(pool.held(now) > 1.0);
     assert_eq!((other.held(now), other.typical()), (pool.held(now), pool.typical()));
     assert_eq!((other.quota(), other.admitted.counts(now.epoch)), (pool.quota(), (7, 0)));
+    let forged = Pool::default();
+    for bad in [f32::NAN, f32::INFINITY, -1.0] {
+        let row = PoolRow { held: pack(bad, unpack(row.held).1), known: pack(1.0, bad.to_bits()), ..row };
+        forged.recall(&row, lapse, Interval::TEN_SECONDS, Interval::TEN_SECONDS);
+        assert_eq!((forged.held(now), forged.typical(), forged.quota()), (0.0, 0.0, 0.0), "{bad}");
+    }
 }
 
 #[test]
