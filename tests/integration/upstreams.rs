@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use tokio::net::TcpStream;
 
 use crate::net::origin::{Answer, Gate, Origin};
 use crate::net::{Body, Client, Request, Response, free_addr};
@@ -15,6 +18,25 @@ mod identity;
 mod reload;
 mod routing;
 mod transport;
+
+/// A server on a thread of its own, for as long as the test process lives, that does this with every connection.
+fn serving<F: Future<Output = ()> + Send + 'static>(
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) -> SocketAddr {
+    let (told, addr) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            told.send(listener.local_addr().unwrap()).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream));
+            }
+        });
+    });
+    addr.recv().unwrap()
+}
 
 /// An origin that says its name.
 fn named(name: &'static str) -> Origin {

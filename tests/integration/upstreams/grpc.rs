@@ -1,8 +1,5 @@
 //! Servers of gRPC that say in trailers, or in a head that is all there is, that they cannot serve.
 
-use std::sync::mpsc;
-use std::thread;
-
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -16,27 +13,14 @@ pub(crate) enum Where {
     Head,
 }
 
-/// A server of gRPC that ends each call with this code and counts them, on a thread of its own for as long as the test
-/// process lives.
+/// A server of gRPC that ends each call with this code and counts them.
 pub(crate) fn server(code: &'static str, place: Where) -> (SocketAddr, Arc<AtomicUsize>) {
-    let (told, addr) = mpsc::channel();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            told.send(listener.local_addr().unwrap()).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, code, place, Arc::clone(&counted)));
-            }
-        });
-    });
-    (addr.recv().unwrap(), calls)
+    (serving(move |stream| serve(stream, code, place, Arc::clone(&counted))), calls)
 }
 
-async fn serve(stream: tokio::net::TcpStream, code: &'static str, place: Where, calls: Arc<AtomicUsize>) {
+async fn serve(stream: TcpStream, code: &'static str, place: Where, calls: Arc<AtomicUsize>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((_, mut respond))) = connection.accept().await {
         calls.fetch_add(1, Ordering::SeqCst);

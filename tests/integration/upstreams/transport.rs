@@ -1,8 +1,5 @@
 //! TLS and HTTP/2 toward upstreams: who is believed, what is spoken, and what comes through.
 
-use std::sync::mpsc;
-use std::thread;
-
 use bytes::Bytes;
 use http::HeaderMap;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -53,34 +50,24 @@ impl Pki {
     }
 }
 
-/// An origin on a thread of its own, for as long as the test process lives: HTTP/2 that says the path and the method it
+/// An origin: HTTP/2 that says the path and the method it
 /// got and ends with trailers, over TLS if there is an acceptor, or else HTTP/1.1 if that was agreed on.
 pub(super) fn modern(acceptor: Option<TlsAcceptor>) -> SocketAddr {
-    let (told, addr) = mpsc::channel();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            told.send(listener.local_addr().unwrap()).unwrap();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    match acceptor {
-                        None => serve_h2(stream).await,
-                        Some(acceptor) => {
-                            let Ok(stream) = acceptor.accept(stream).await else { return };
-                            match stream.get_ref().1.alpn_protocol() {
-                                Some(b"h2") => serve_h2(stream).await,
-                                _ => serve_h1(stream).await,
-                            }
-                        }
+    serving(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            match acceptor {
+                None => serve_h2(stream).await,
+                Some(acceptor) => {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    match stream.get_ref().1.alpn_protocol() {
+                        Some(b"h2") => serve_h2(stream).await,
+                        _ => serve_h1(stream).await,
                     }
-                });
+                }
             }
-        });
-    });
-    addr.recv().unwrap()
+        }
+    })
 }
 
 async fn serve_h2(stream: impl AsyncRead + AsyncWrite + Unpin) {
