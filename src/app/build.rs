@@ -350,6 +350,10 @@ impl Build for Builder {
             metrics.certificates(&ends);
         }
     }
+
+    fn unchanged(&mut self) {
+        self.greetings.remind();
+    }
 }
 
 fn gather<T>(problems: &mut Vec<Problem>, result: Result<T, Vec<Problem>>) -> Option<T> {

@@ -80,7 +80,7 @@ impl Greetings {
         Arc::clone(&self.listeners)
     }
 
-    /// What is wanted from an authority; told anew whenever something is published.
+    /// What is wanted from an authority; told anew whenever something is published, or somebody asked for that.
     pub(super) fn orders(&self) -> watch::Receiver<Arc<Orders>> {
         self.orders.subscribe()
     }
@@ -134,6 +134,11 @@ impl Greetings {
         }
         self.orders.send_replace(orders);
         Some(ends)
+    }
+
+    /// Has the ends of certificates looked at once more.
+    pub(super) fn remind(&self) {
+        self.orders.send_modify(|_| {});
     }
 
     fn certificates(&mut self, config: &Config, sources: &Sources) -> Read {

@@ -63,6 +63,9 @@ pub trait Build: Send + 'static {
 
     /// What to do when a candidate that this built was published.
     fn published(&mut self, snapshot: &Snapshot, metrics: &Metrics);
+
+    /// What to do when somebody asked for a reload, and nothing had changed.
+    fn unchanged(&mut self);
 }
 
 /// What came of building.
@@ -187,6 +190,9 @@ impl<B: Build> Reloader<B> {
             if digest == self.sources.digest() {
                 // Also the way back from a refused edit to what is in use.
                 self.sources = sources;
+                if forced {
+                    self.builder.unchanged();
+                }
                 return (self.refused.take().is_some() || forced).then_some(ReloadOutcome::Unchanged);
             }
             if !forced && self.refused.as_ref().is_some_and(|refused| refused.digest == Some(digest)) {

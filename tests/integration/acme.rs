@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -224,6 +225,38 @@ fn a_failure_is_remembered_over_a_restart() {
     assert_eq!(directory.counts()[1..3], [2, 1], "other settings are tried at once");
     let settled = || (!stored(gate.files()).contains(&"failed-orders.json".to_owned())).then_some(());
     eventually("nothing that failed", settled);
+}
+
+#[test]
+fn an_order_that_failed_is_told_with_the_host_that_was_not_proved() {
+    let directory = Directory::open();
+    let (setup, _) = by_request(&directory);
+    let files = setup.write();
+    directory.validate_at(free_addr());
+    let _gate = Process::start(&files);
+    let log = || fs::read_to_string(files.path("log")).unwrap();
+    eventually("a word about it", || log().contains("next attempt in").then_some(()));
+    let told = HOSTS.iter().any(|host| log().contains(&format!("could not validate `{host}`: ")));
+    assert!(told, "{}", log());
+}
+
+#[test]
+fn a_certificate_whose_end_has_come_near_is_ordered_anew_at_a_reload_that_changes_nothing() {
+    let directory = Directory::open();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    // Two thirds of its life are over in two seconds.
+    let old = directory.authority().living(HOSTS, now - 198, now + 102);
+    let old = format!("# issued by {}\n{}{}", directory.url(), old.key, old.cert);
+    let gate =
+        by_handshake(&directory, "certificates = [\"api\"]").file("acme/api.pem", old.as_str()).start();
+    directory.validate_at(gate.addr);
+    let renewed = || {
+        gate.ask(&Request::new("POST", "/api/reload"));
+        (fs::read_to_string(gate.files().path("acme/api.pem")).unwrap() != old).then_some(())
+    };
+    eventually("another certificate", renewed);
+    is_let_in(&directory, gate.addr, "api.example");
+    assert_eq!(directory.counts()[1..3], [1, 1]);
 }
 
 #[test]

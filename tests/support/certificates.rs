@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -51,6 +52,14 @@ impl Authority {
     /// A certificate for these hosts that ended long ago.
     pub(crate) fn expired(&self, hosts: &[&str]) -> Issued {
         self.until(hosts, 2020)
+    }
+
+    /// A certificate for these hosts that lives from then to then, in seconds since 1970.
+    pub(crate) fn living(&self, hosts: &[&str], from: u64, until: u64) -> Issued {
+        let mut params = Self::for_servers(hosts, 2090);
+        let at = |seconds| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        (params.not_before, params.not_after) = (at(from), at(until));
+        self.issue(params)
     }
 
     /// A certificate for a client of that name.

@@ -282,6 +282,11 @@ impl Shared {
             "authorizations": order.hosts.iter().map(|host| format!("{base}/host/{host}")).collect::<Vec<_>>(),
             "finalize": format!("{base}/finalize/{number}"),
         });
+        if shown == "invalid" {
+            // As Pebble does: why, but not for which host.
+            text["error"] =
+                json!({ "type": "urn:ietf:params:acme:error:connection", "detail": "nobody is there" });
+        }
         if shown == "valid" {
             text["certificate"] = format!("{base}/certificate/{number}").into();
         }

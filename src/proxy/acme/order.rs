@@ -131,9 +131,13 @@ async fn prove(order: &mut Order, challenge: Challenge, challenges: &Challenges)
         let name = host.identifier().to_string();
         offered(host.challenge(kind(challenge)), &name, challenge)?.set_ready().await?;
     }
-    match order.poll_ready(&RETRIES).await? {
-        OrderStatus::Invalid => Err(unproved(order).await),
-        OrderStatus::Ready | OrderStatus::Pending | OrderStatus::Processing | OrderStatus::Valid => Ok(()),
+    let said = order.poll_ready(&RETRIES).await;
+    match order.state().status {
+        // Some authorities say so in an error of the order, which need not name the host.
+        OrderStatus::Invalid => Err(unproved(order, said.err()).await),
+        OrderStatus::Ready | OrderStatus::Pending | OrderStatus::Processing | OrderStatus::Valid => {
+            Ok(said.map(drop)?)
+        }
     }
 }
 
@@ -152,8 +156,8 @@ fn offered<'a>(
     handle.ok_or_else(|| OrderError::NotOffered { host: host.to_owned(), challenge: challenge.as_str() })
 }
 
-/// Which host was not proved, and why, as far as the authority says.
-async fn unproved(order: &mut Order) -> OrderError {
+/// Which host was not proved, and why, as far as the authority says; else what it said of the order.
+async fn unproved(order: &mut Order, said: Option<instant_acme::Error>) -> OrderError {
     let mut hosts = order.authorizations();
     while let Some(host) = hosts.next().await {
         let Ok(mut host) = host else { continue };
@@ -165,7 +169,7 @@ async fn unproved(order: &mut Order) -> OrderError {
             return OrderError::Unproved { host: host.identifier().to_string(), why };
         }
     }
-    OrderError::GivenUp
+    said.map_or(OrderError::GivenUp, OrderError::from)
 }
 
 /// A handshake that proves a host (RFC 8737, section 3).
