@@ -6,6 +6,7 @@
 
 pub mod acme;
 pub mod bounds;
+mod conclude;
 pub mod door;
 pub mod drain;
 pub mod enforce;
@@ -44,7 +45,6 @@ use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
-use tracing::debug;
 
 use crate::clock::Clock;
 use crate::facts::request::{RequestHead, Scheme};
@@ -56,9 +56,7 @@ use crate::scoreboard::Scoreboard;
 use acme::Challenges;
 use door::{Connection, Crowd};
 use drain::Drain;
-use enforce::Sentence;
 use exchange::{Exchange, Judged, Seen, Taken};
-use failure::Failure;
 use inspect::Inspected;
 use relay::Relay;
 use upstream::fleet::Fleet;
@@ -255,44 +253,11 @@ impl ProxyHttp for Gate {
         error: &Error,
         exchange: &mut Exchange,
     ) -> FailToProxy {
-        let failure = Failure::of(error);
-        if let Some(judged) = exchange.judged_mut() {
-            enforce::answer_failure(session, judged, failure, self.clock.tick()).await;
-            debug!(decision = %judged.id, ?failure, kind = error.etype().as_str(), "not proxied");
-        } else {
-            enforce::answer_unjudged(session, exchange::id_at(self.clock.now()), failure).await;
-        }
-        FailToProxy { error_code: failure.recorded_status(), can_reuse_downstream: false }
+        self.answer_failure(session, error, exchange).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
-        if let Some(connection) = Connection::of(session).filter(|_| !session.is_http2()) {
-            connection.pulse.rested();
-        }
-        let Some(mut judged) = exchange.finish() else { return };
-        let (now, failure) = (self.clock.tick(), error.map(Failure::of));
-        judged.release(now);
-        if let (Some(failure), Some(upstream)) = (failure, judged.upstream())
-            && failure.is_upstream()
-        {
-            self.metrics.upstream_failed(upstream.name());
-        }
-        let head = RequestHead::read(session.req_header(), judged.caller.scheme());
-        let observed = self.observe(session, &head, &judged, failure, now);
-        let record = judged.record(&head, exchange::status(session, failure), failure, &observed, now);
-        let (country, level) = (record.place.country, record.decision.level());
-        self.metrics.decided(country, record.outcome, level, record.judge, record.total);
-        if let Some(Sentence::Throttled { per, .. }) = judged.sentence {
-            self.metrics.throttled(country, per);
-        }
-        if let Some(waited) = judged.waited {
-            self.metrics.delayed(waited.per, record.outcome, waited.time);
-        }
-        self.metrics.reasoned(record.decision.reasons());
-        self.metrics.reasoned(record.refused_for.as_slice());
-        self.metrics.failed(record.evaluation);
-        self.metrics.failed(record.observed);
-        self.recorder.record(&record);
+        self.conclude(session, error, exchange);
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {

@@ -1,6 +1,8 @@
 //! A gate inside a program whose own signal panics: the request is answered as a fault of the gate, and all others go on.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -91,7 +93,7 @@ fn a_panic_after_the_answer_takes_nothing_from_the_client_nor_its_record() {
 /// What the gate logs when a server fails once too often, in the filter that notices it.
 const NOTICED: &str = "a server keeps failing and is left alone";
 
-/// A gate that says so at the first failure, and one path that goes elsewhere.
+/// A gate before this server, and one path that goes elsewhere.
 fn wary(server: SocketAddr, more: &str) -> Running {
     Setup::new()
         .listener("http2 = true")
@@ -99,13 +101,13 @@ fn wary(server: SocketAddr, more: &str) -> Running {
         .route("*", "/", "origin")
         .route("*", "/fine", "fine")
         .upstream("fine", "builtin = true")
-        .upstream("origin", &format!("servers = {}\neject_after = 1\n{more}", quoted(&[server])))
+        .upstream("origin", &format!("servers = {}\n{more}", quoted(&[server])))
         .start()
 }
 
 /// One request breaks off where its server fails, and is answered and recorded; all others go on.
 fn assert_unharmed(server: SocketAddr, method: &str, filter: &str) {
-    let gate = wary(server, "");
+    let gate = wary(server, "eject_after = 1");
     let mut client = gate.connect();
     let broken = client.send(&Request::new(method, "/boom")).unwrap();
     assert_eq!(broken.status, 500, "{filter} {method}: {}", broken.text());
@@ -127,7 +129,7 @@ fn assert_unharmed(server: SocketAddr, method: &str, filter: &str) {
 /// on.
 fn assert_a_call_is_unharmed() {
     let (server, _) = server("14", Where::Trailers);
-    let gate = wary(server, "protocol = \"http2\"");
+    let gate = wary(server, "eject_after = 1\nprotocol = \"http2\"");
     block_on(async {
         let mut client = clear(gate.addr).await;
         let call =
@@ -164,4 +166,76 @@ fn a_panic_in_a_filter_of_the_way_to_the_origin_or_back_ends_its_own_request_and
     let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.contains("all were unharmed"), "{said}{log}");
     assert_eq!(log.matches("who listens makes a mistake").count(), 7, "{log}");
+}
+
+/// What the gate logs behind its answer to a request that was not proxied, and where there is no room for a record.
+const NOT_PROXIED: &str = "not proxied";
+const NO_ROOM: &str = "the decision queue is full";
+/// What the thread says that writes records.
+const UNWRITTEN: &str = "the decision log cannot be written";
+
+fn panics(gate: &Running) -> u64 {
+    let metrics = gate.metrics();
+    let count = metrics.lines().find_map(|line| line.strip_prefix("riskgate_panics_total "));
+    count.expect("a number").parse().expect("a number")
+}
+
+/// Requests to a server that is not there: each is answered and recorded, and the rest of its connection goes on.
+fn assert_failures_are_unharmed() {
+    let gate = wary(free_addr(), "eject_after = 10");
+    for (done, method) in (1..).zip(["DELETE", "GET"]) {
+        let mut client = gate.connect();
+        let broken = client.send(&Request::new(method, "/boom")).unwrap();
+        assert_eq!(broken.status, 502, "{method}");
+        assert_eq!(gate.record_of(&broken)["status"], 502, "{method}");
+        assert_eq!(panics(&gate), done, "{method}");
+    }
+    block_on(async {
+        let mut client = clear(gate.addr).await;
+        let call = |path: &str| http::Request::post(format!("http://api.example{path}"));
+        assert_eq!(send(&mut client, call("/boom"), &[b"x"]).await.unwrap().status(), 502);
+        assert_eq!(send(&mut client, call("/fine"), &[b"x"]).await.unwrap().status(), 200);
+    });
+    assert_eq!((panics(&gate), gate.send(&Request::get("/fine")).status), (3, 200));
+}
+
+/// Requests until there is no room for their records: the connection stays. `stuck` keeps them from being written.
+fn assert_the_end_is_unharmed(stuck: Sender<()>) {
+    let files = Setup::new().section("decisions", "queue = 64").section("server", "threads = 2").write();
+    std::os::unix::fs::symlink("/dev/full", files.path("decisions.jsonl")).unwrap();
+    let gate = Running::start(files).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let mut client = gate.connect();
+    let mut asks = || assert_eq!(client.send(&Request::get("/")).unwrap().status, 200);
+    (0..500).for_each(|_| asks());
+    assert_eq!(panics(&gate), 1);
+    asks();
+    let shown = || json(&gate.ask(&Request::get("/api/traffic")))["process"]["in_flight"].as_u64();
+    eventually("all to end", || (shown() == Some(0)).then_some(()));
+    drop(stuck);
+}
+
+#[test]
+#[ignore = "started by another test, since it listens to all that this process logs"]
+fn a_gate_whose_listener_to_logs_panics_where_requests_end() {
+    // Whoever writes records stands still as long as the other end lives.
+    let (stuck, stands_still) = mpsc::channel();
+    let stands_still = Mutex::new(stands_still);
+    told::listen(move |message| {
+        let fine = ![NOT_PROXIED, NO_ROOM].iter().any(|told| message.contains(told));
+        assert!(fine, "who listens makes a mistake");
+        if message.contains(UNWRITTEN) {
+            let _ = stands_still.lock().unwrap().recv();
+        }
+    });
+    assert_failures_are_unharmed();
+    assert_the_end_is_unharmed(stuck);
+    println!("all were unharmed");
+}
+
+#[test]
+fn a_panic_where_a_request_ends_takes_nothing_from_the_next_one_on_its_connection() {
+    let output = told::alone("panics::a_gate_whose_listener_to_logs_panics_where_requests_end");
+    let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("all were unharmed"), "{said}{log}");
+    assert_eq!(log.matches("who listens makes a mistake").count(), 4, "{log}");
 }
