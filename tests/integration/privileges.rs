@@ -20,12 +20,12 @@ fn nobody() -> (User, Group) {
 }
 
 /// Whether the test can go on.
-fn is_root(test: &str) -> bool {
+pub(crate) fn is_root(test: &str) -> bool {
     let root = Uid::effective().is_root();
     if !root {
         // Not by `eprintln`, which the test runner would keep to itself.
         let told =
-            format!("SKIPPED {test}: only root can give privileges away, run the tests as root to see it\n");
+            format!("SKIPPED {test}: only root can do what it needs, run the tests as root to see it\n");
         std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes()).unwrap();
     }
     root

@@ -1,5 +1,6 @@
 //! TLS toward clients: certificates by name, versions, resumption, certificates of clients, reload, redirects.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::certificates::{Authority, Issued, connect};
 use crate::net::{Client, Request};
-use crate::support::{Running, Setup};
+use crate::support::{Running, Setup, eventually};
 
 const LISTENER: &str = "tls = { cert = \"@/tls/cert.pem\", key = \"@/tls/key.pem\" }";
 
@@ -223,4 +224,23 @@ fn a_listener_in_the_clear_sends_everybody_to_https() {
     assert_eq!(answer.headers.first("location"), Some("https://api.example:8443/a?b=c"));
     let answer = client.send(&Request::get("/").header("host", "api.example")).unwrap();
     assert_eq!(answer.status, 301, "on the same connection");
+}
+
+#[test]
+fn handshakes_that_stand_still_hold_up_nobody_else() {
+    let authority = Authority::new("test authority");
+    let gate = shows(&authority.server(&["api.example"])).section("server", "threads = 1").start();
+    let client = authority.believer(&["http/1.1"], None);
+    let mut still: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(gate.addr).unwrap()).collect();
+    for stream in &mut still {
+        // The beginning of a ClientHello of 508 bytes.
+        stream.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]).unwrap();
+    }
+    let open = || gate.metrics().lines().any(|line| line == "riskgate_connections 50");
+    eventually("all to be there", || open().then_some(()));
+    for _ in 0..5 {
+        let answer = block_on(get(&client, gate.addr, "api.example")).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    drop(still);
 }

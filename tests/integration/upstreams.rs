@@ -15,6 +15,7 @@ use crate::support::{Running, Setup, eventually, json, quoted, raw_origin, read_
 
 pub(crate) mod grpc;
 mod identity;
+mod names;
 mod reload;
 mod routing;
 mod transport;

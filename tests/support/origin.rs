@@ -63,7 +63,15 @@ struct Shared {
 impl Origin {
     /// Starts an origin that answers each request as `answer` says.
     pub(crate) fn start(answer: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
+        Self::at(([127, 0, 0, 1], 0).into(), answer)
+    }
+
+    /// The same at this address, which must be free.
+    pub(crate) fn at(
+        address: SocketAddr,
+        answer: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("a free loopback port");
         let addr = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared {
             answer: Box::new(answer),
