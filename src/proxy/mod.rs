@@ -207,10 +207,7 @@ impl ProxyHttp for Gate {
         exchange: &mut Exchange,
     ) -> Result<()> {
         self.unharmed(|| {
-            if let Some(intake) = exchange.intake() {
-                intake.begin(self.clock.tick());
-                session.set_read_timeout(Some(intake.patience()));
-            }
+            self.begin_body(session, exchange);
             self.tell_origin(request, exchange)
         })
     }
@@ -305,6 +302,14 @@ impl Gate {
     fn part(&self, session: &mut Session) {
         if self.drain.parts() {
             session.set_keepalive(None);
+        }
+    }
+
+    /// Notes that a body is sent to the origin, from its start.
+    fn begin_body(&self, session: &mut Session, exchange: &mut Exchange) {
+        if let Some(intake) = exchange.intake() {
+            intake.begin(self.clock.tick());
+            session.set_read_timeout(Some(intake.patience()));
         }
     }
 

@@ -1,14 +1,16 @@
-//! The short way to the origin, for requests that are nothing but a head: a GET without a body, as most are.
+//! The short way to the origin: for plain requests without a body, as most are, and for all that come over HTTP/2.
 //!
-//! Pingora's proxy joins two tasks by channels, so that bodies can flow both ways at once. Here a head goes out and
+//! Pingora's proxy joins two tasks by channels, which hold what one of them has read ahead. Here a head goes out and
 //! an answer comes back, in one line, through the same parsers, writers and pools of Pingora. Nothing more is read of an
-//! answer before the client has taken the last of it. What a request must be like is said in `fits`, in full; any
-//! other takes Pingora's way. Both tell origin and client the same.
+//! answer before the client has taken the last of it, nor of a body before the origin has. What a request must be like is
+//! said in `fits`, in full; any other takes Pingora's way. Both tell origin and client the same.
+
+mod upload;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -21,6 +23,7 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_timeout::timeout;
 use tokio::io::AsyncWriteExt;
 
+use self::upload::{Next, Upload, next};
 use super::Gate;
 use super::exchange::{Exchange, Judged};
 use super::server::MAX_TRIES;
@@ -52,36 +55,48 @@ impl Relay {
 /// Each is waited for by itself.
 const PIECE: usize = 16 * 1024;
 
-/// Whether a request can take the short way: it [`fits`], and no body follows.
+/// Whether a request can take the short way: it [`fits`], and over HTTP/1.1 no body follows.
 pub(super) fn takes(session: &mut Session) -> bool {
-    session.is_body_empty() && fits(session.req_header())
+    (session.is_http2() || session.is_body_empty()) && fits(session.req_header())
 }
 
-/// Whether a head can take the short way: the request can be repeated, it asks for none of the things that are agreed
-/// between neighbours, and it names one host in one place.
+/// Whether a head can take the short way. Over HTTP/2 nearly all can, since what they could not have is left out on the
+/// way: else a client could choose the way that holds more of an answer that it does not take. Over HTTP/1.1 the request
+/// can be repeated, and asks for none of the things that are agreed between neighbours.
 fn fits(request: &RequestHeader) -> bool {
-    matches!(request.method, Method::GET | Method::HEAD)
-        && request.raw_path().first() == Some(&b'/')
-        && names_one_host(request)
-        && request.headers.iter().all(|(name, value)| is_end_to_end(name) || is_usual(request, name, value))
+    let fits = match request.version {
+        Version::HTTP_2 => request.method != Method::CONNECT,
+        Version::HTTP_11 => {
+            matches!(request.method, Method::GET | Method::HEAD)
+                && request.raw_path().first() == Some(&b'/')
+                && request.headers.iter().all(|(name, value)| is_plain(name) || is_usual(name, value))
+        }
+        _ => false,
+    };
+    fits && names_one_host(request)
 }
 
+/// Whether there is no doubt which host is asked for. Over HTTP/2 a field cannot say another than the authority.
 fn names_one_host(request: &RequestHeader) -> bool {
     let hosts = request.headers.get_all(HOST).iter().count();
-    match (request.version, request.uri.authority()) {
-        (Version::HTTP_11, None) => hosts == 1,
-        (Version::HTTP_2, Some(authority)) => hosts == 0 && !authority.as_str().contains('@'),
-        _ => false,
+    match request.uri.authority() {
+        None => hosts == 1,
+        Some(authority) => {
+            request.version == Version::HTTP_2 && hosts <= 1 && !authority.as_str().contains('@')
+        }
     }
 }
 
-/// Whether a header is for the origin, and says nothing about connections or a body.
-fn is_end_to_end(name: &HeaderName) -> bool {
-    !matches!(
+/// Whether a header is for the origin, and says nothing about a body.
+fn is_plain(name: &HeaderName) -> bool {
+    !is_between_neighbours(name) && !matches!(*name, CONTENT_LENGTH | EXPECT)
+}
+
+/// Whether a header is about this connection, so that it is not passed on.
+pub(super) fn is_between_neighbours(name: &HeaderName) -> bool {
+    matches!(
         name.as_str(),
         "connection"
-            | "content-length"
-            | "expect"
             | "http2-settings"
             | "keep-alive"
             | "proxy-authenticate"
@@ -94,22 +109,23 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     )
 }
 
-/// What goes without saying, and many clients say all the same: that a connection is kept (HTTP/1.1), and that trailers
-/// are understood (HTTP/2, where nothing else can be said with it).
-fn is_usual(request: &RequestHeader, name: &HeaderName, value: &HeaderValue) -> bool {
-    let (usual, said) =
-        if request.version == Version::HTTP_2 { (TE, "trailers") } else { (CONNECTION, "keep-alive") };
-    *name == usual && value.as_bytes().eq_ignore_ascii_case(said.as_bytes())
+/// What goes without saying, and many clients say all the same: that a connection is kept.
+fn is_usual(name: &HeaderName, value: &HeaderValue) -> bool {
+    *name == CONNECTION && value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
 }
 
 /// A parsed request as the origin gets it, but for what [`Gate::tell_origin`] adds.
-fn for_origin(session: &Session) -> Result<RequestHeader> {
+fn for_origin(session: &Session, has_body: bool) -> Result<RequestHeader> {
     let mut request = session.req_header().clone();
-    request.remove_header(&CONNECTION);
-    request.remove_header(&TE);
+    while let Some(name) = request.headers.keys().find(|name| is_between_neighbours(name)).cloned() {
+        request.remove_header(&name);
+    }
     request.set_version(Version::HTTP_11);
     if let Some(authority) = request.uri.authority().cloned() {
         request.insert_header(HOST, authority.as_str())?;
+    }
+    if has_body && !request.headers.contains_key(CONTENT_LENGTH) {
+        request.insert_header(TRANSFER_ENCODING, "chunked")?;
     }
     Ok(request)
 }
@@ -135,7 +151,10 @@ impl Gate {
             Err(error) => return Err(self.not_connected(session.req_header(), exchange, error.into_up())),
         };
         match self.converse(session, stream, &server, exchange).await {
-            Ok(mut origin) => {
+            Ok((mut origin, upload)) => {
+                if !upload.is_whole() {
+                    return Ok(());
+                }
                 origin.respect_keepalive();
                 if let Some(stream) = origin.reuse().await {
                     server.idle.give_back(stream, self.clock.tick());
@@ -153,10 +172,12 @@ impl Gate {
         mut stream: Stream,
         server: &Server,
         exchange: &Exchange,
+        has_body: bool,
     ) -> Result<OriginSession> {
         let (request, options) = (session.req_header(), &server.peer.options);
-        // That the answer has no body, whatever its head says, Pingora knows only of a request that it has written.
-        let knows = request.method == Method::HEAD;
+        // That the answer has no body, whatever its head says, and how the body of a request is framed, Pingora knows only
+        // of a request that it has written.
+        let knows = request.method == Method::HEAD || has_body;
         if !knows {
             let head = self.head_for_origin(request, exchange)?;
             send(&mut stream, &head, options.write_timeout).await.map_err(|error| error.into_up())?;
@@ -165,28 +186,36 @@ impl Gate {
         origin.read_timeout = options.read_timeout;
         origin.write_timeout = options.write_timeout;
         if knows {
-            let mut request = for_origin(session)?;
+            let mut request = for_origin(session, has_body)?;
             self.tell_origin(&mut request, exchange)?;
             origin.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
         }
         Ok(origin)
     }
 
-    /// Sends the head and passes the answer on.
+    /// Sends head and body and passes the answer on, which may begin before the body has ended.
     async fn converse(
         &self,
         session: &mut Session,
         stream: Stream,
         server: &Server,
         exchange: &mut Exchange,
-    ) -> Result<OriginSession> {
-        let mut origin = self.ask(session, stream, server, exchange).await?;
+    ) -> Result<(OriginSession, Upload)> {
+        let has_body = !session.is_body_empty();
+        self.begin_body(session, exchange);
+        let mut origin = self.ask(session, stream, server, exchange, has_body).await?;
+        let mut upload = Upload::new(has_body);
+        if has_body {
+            Box::pin(self.begin_upload(session, &mut origin, exchange, &mut upload)).await?;
+        }
         loop {
-            let task = tokio::select! {
-                biased;
-                task = origin.read_response_task() => task.map_err(|error| error.into_up())?,
-                gone = session.read_body_or_idle(true) => {
-                    gone.map_err(|error| error.into_down())?;
+            let body = session.read_body_or_idle(upload.is_over());
+            let task = match next(origin.read_response_task(), body, &upload).await {
+                Next::OfAnswer(task) => task.map_err(|error| upload.blame(error.into_up()))?,
+                Next::OfBody(piece) => {
+                    let piece = piece.map_err(|error| error.into_down())?;
+                    // Large, and only for those that have a body.
+                    Box::pin(self.pass_up(session, &mut origin, exchange, &mut upload, piece)).await?;
                     continue;
                 }
             };
@@ -194,17 +223,19 @@ impl Gate {
                 return Error::e_explain(ErrorType::InternalError, "an answer without a head");
             };
             let is_final = !response.status.is_informational();
-            check_protocol(&response, false)?;
             frame(&mut response, session.req_header(), end)?;
-            self.part(session);
-            self.tell_client(&mut response, exchange)?;
-            if session.response_duplex_vec(vec![HttpTask::Header(response, end)]).await? {
-                return Ok(origin);
+            self.answer(session, &mut response, exchange)?;
+            let ended = session.response_duplex_vec(vec![HttpTask::Header(response, end)]).await?;
+            if !ended && !is_final {
+                continue;
             }
-            if is_final {
-                pass_body(&mut session.downstream_session, &mut origin).await?;
-                return Ok(origin);
+            if !upload.is_over() {
+                Box::pin(self.pass_both(session, &mut origin, exchange, &mut upload, ended)).await?;
+            } else if !ended {
+                let passed = pass_body(&mut session.downstream_session, &mut origin).await;
+                passed.map_err(|error| upload.blame(error))?;
             }
+            return Ok((origin, upload));
         }
     }
 }
@@ -226,7 +257,6 @@ async fn send(stream: &mut Stream, head: &[u8], time: Option<Duration>) -> Resul
 
 /// Passes the body of an answer on, piece by piece. The client's pace is the origin's.
 async fn pass_body(session: &mut ServerSession, origin: &mut OriginSession) -> Result<()> {
-    let piece = if session.is_http2() { PIECE } else { usize::MAX };
     loop {
         let body = tokio::select! {
             biased;
@@ -236,10 +266,7 @@ async fn pass_body(session: &mut ServerSession, origin: &mut OriginSession) -> R
                 continue;
             }
         };
-        let last = match body {
-            Some(body) => Some(pass_all_but_last(session, body, piece).await?),
-            None => None,
-        };
+        let last = pass_all_but_last(session, body).await?;
         // Only now it is known whether more is to come.
         let task = HttpTask::Body(last, origin.is_body_done());
         if session.response_duplex_vec(vec![task]).await? {
@@ -249,13 +276,15 @@ async fn pass_body(session: &mut ServerSession, origin: &mut OriginSession) -> R
 }
 
 /// Sends as much as there is more than one piece; what is left.
-async fn pass_all_but_last(session: &mut ServerSession, body: &[u8], piece: usize) -> Result<Bytes> {
+async fn pass_all_but_last(session: &mut ServerSession, body: Option<&[u8]>) -> Result<Option<Bytes>> {
+    let Some(body) = body else { return Ok(None) };
+    let piece = if session.is_http2() { PIECE } else { usize::MAX };
     let (first, last) = body.split_at(body.len().saturating_sub(1) / piece * piece);
     for piece in first.chunks(piece) {
         let task = HttpTask::Body(Some(Bytes::copy_from_slice(piece)), false);
         session.response_duplex_vec(vec![task]).await?;
     }
-    Ok(Bytes::copy_from_slice(last))
+    Ok(Some(Bytes::copy_from_slice(last)))
 }
 
 /// An origin may change the protocol only if it was asked to: what it sent afterwards would be no answer, and nobody

@@ -1,7 +1,7 @@
 //! What origin and client are told of each other's messages: what both ways to an origin write into a request on its way
 //! there, and into its answer.
 
-use http::header::{CONNECTION, COOKIE, HOST, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE};
+use http::header::{COOKIE, HOST, SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
@@ -10,7 +10,7 @@ use super::Gate;
 use super::exchange::{Exchange, Judged};
 use super::forward::{self, Fields, Forwarding, Head};
 use super::refusal::DECISION_HEADER;
-use super::{enforce, rate_limit};
+use super::{enforce, rate_limit, relay};
 
 impl Gate {
     /// Writes what the origin is to know into a request on its way there.
@@ -41,9 +41,9 @@ impl Gate {
         };
         let cookie = joined_cookies(&request.headers);
         head.pass_on(request, |name| match *name {
-            CONNECTION | TE => false,
+            HOST => request.uri.authority().is_none(),
             COOKIE => cookie.is_none(),
-            _ => !forward::is_claim(name.as_str()),
+            _ => !relay::is_between_neighbours(name) && !forward::is_claim(name.as_str()),
         })?;
         if let Some(cookie) = cookie {
             head.put(COOKIE.as_str(), cookie.as_bytes())?;

@@ -21,7 +21,7 @@ mod routing;
 mod transport;
 
 /// A server on a thread of its own, for as long as the test process lives, that does this with every connection.
-fn serving<F: Future<Output = ()> + Send + 'static>(
+pub(crate) fn serving<F: Future<Output = ()> + Send + 'static>(
     serve: impl Fn(TcpStream) -> F + Send + 'static,
 ) -> SocketAddr {
     let (told, addr) = mpsc::channel();

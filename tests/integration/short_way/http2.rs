@@ -1,7 +1,9 @@
-//! The same over HTTP/2: a request that has `trailer` takes the long way, and the origin does not see that header.
+//! The same over HTTP/2, where nothing in a request tells the ways apart: what goes to a server that may speak HTTP/2, and
+//! does not, takes the long one.
 
 use std::io::{Read as _, Write as _};
-use std::sync::{Mutex, mpsc};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,36 +11,75 @@ use h2::client::SendRequest;
 use http::Request;
 use http::request::Builder;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
-use super::{WAYS, Way, every_answer_is_alike, lines, masked, remembering};
+use super::{WAYS, Way, every_answer_is_alike, lines, masked, remembering, rows};
+use crate::certificates::Authority;
 use crate::http2::{block_on, clear};
 use crate::net::PATIENCE;
 use crate::support::{Running, Setup, eventually, raw_origin, read_head};
+use crate::upstreams::serving;
 
 /// A large answer: a client that takes nothing of it has it stuck.
 const LARGE: usize = 16 << 20;
 
 impl Way {
-    fn over_http2(self, method: &str, target: &str) -> Builder {
-        self.at("api.example", method, target)
-    }
-
-    fn at(self, host: &str, method: &str, target: &str) -> Builder {
-        let request = Request::builder().method(method).uri(format!("http://{host}{target}"));
+    /// Where it begins for an origin, and how its upstream is written.
+    pub(super) fn to(self, origin: SocketAddr) -> (SocketAddr, &'static str) {
         match self {
-            Self::Short => request,
-            Self::Long => request.header("trailer", "x-sum"),
+            Self::Short => (origin, ""),
+            Self::Long => (old(origin), "tls = { verify = false }\nprotocol = \"auto\""),
         }
     }
 }
 
-fn setup() -> Setup {
+/// Speaks TLS before an origin, and no HTTP/2.
+fn old(origin: SocketAddr) -> SocketAddr {
+    let issued = Authority::new("test authority").server(&["api.internal"]);
+    let acceptor = TlsAcceptor::from(Arc::new(issued.server_config(&["http/1.1"])));
+    serving(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut near) = acceptor.accept(stream).await else { return };
+            let Ok(mut far) = TcpStream::connect(origin).await else { return };
+            let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+        }
+    })
+}
+
+pub(super) fn over_http2(method: &str, target: &str) -> Builder {
+    at("api.example", method, target)
+}
+
+fn at(host: &str, method: &str, target: &str) -> Builder {
+    Request::builder().method(method).uri(format!("http://{host}{target}"))
+}
+
+pub(super) fn setup() -> Setup {
     Setup::new().listener("http2 = true")
 }
 
+/// A gate for each way, with every path for this origin.
+pub(super) fn gates(origin: SocketAddr, more: &str) -> [(Way, Running); 2] {
+    WAYS.map(|way| {
+        let (server, spoken) = way.to(origin);
+        let upstream = format!("servers = [\"{server}\"]\n{spoken}\n{more}");
+        let setup = setup().section("server", "threads = 1").upstream("origin", &upstream);
+        let setup = setup.route("*", "/", "origin").route("*", "/next", "next");
+        (way, setup.upstream("next", "builtin = true").start())
+    })
+}
+
 /// What a client notices of one request: the head, how much of a body, and how it ended.
-async fn noticed(client: &mut SendRequest<Bytes>, request: Builder) -> String {
-    let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+pub(super) async fn noticed(
+    client: &mut SendRequest<Bytes>,
+    request: Builder,
+    sent: &'static [u8],
+) -> String {
+    let (answer, mut stream) = client.send_request(request.body(()).unwrap(), sent.is_empty()).unwrap();
+    if !sent.is_empty() {
+        stream.send_data(Bytes::from_static(sent), true).unwrap();
+    }
     let (head, mut body) = match answer.await {
         Ok(answer) => answer.into_parts(),
         Err(error) => return error.to_string(),
@@ -72,76 +113,97 @@ async fn noticed(client: &mut SendRequest<Bytes>, request: Builder) -> String {
     )
 }
 
-async fn notice(gate: &Running, way: Way, method: &str, path: &str) -> String {
+async fn notice(gate: &Running, way: Way, method: &str, path: &str, sent: &'static [u8]) -> String {
     let mut client = clear(gate.addr).await;
-    let answer = noticed(&mut client, way.over_http2(method, &format!("{path}?{way:?}"))).await;
-    let next = noticed(&mut client, way.over_http2("GET", "/next")).await;
+    let answer = noticed(&mut client, over_http2(method, &format!("{path}?{way:?}")), sent).await;
+    let next = noticed(&mut client, over_http2("GET", "/next"), b"").await;
     format!("{answer}\nnext: {}", next.lines().next().unwrap_or_default())
+}
+
+fn both(origins: &[SocketAddr]) -> Vec<Running> {
+    let gate = |way: Way| {
+        let to: Vec<_> = origins.iter().map(|origin| way.to(*origin)).collect();
+        rows(setup(), &to.iter().map(|(server, _)| *server).collect::<Vec<_>>(), to[0].1)
+    };
+    WAYS.map(gate).into()
 }
 
 #[test]
 fn every_answer_of_an_origin_reaches_a_client_of_http2_alike_and_is_recorded_alike() {
-    every_answer_is_alike(setup(), |gate, way, method, path| block_on(notice(gate, way, method, path)));
+    every_answer_is_alike(both, |gate, way, method, path| block_on(notice(gate, way, method, path, b"")));
+}
+
+#[test]
+fn so_does_every_answer_to_a_request_with_a_body() {
+    every_answer_is_alike(both, |gate, way, method, path| {
+        let method = if method == "GET" { "POST" } else { method };
+        block_on(notice(gate, way, method, path, b"a body"))
+    });
+}
+
+/// Asks for a target, with these headers, by both ways; what the client notices and what reaches the origin is alike, and
+/// handed out.
+fn asked_alike(
+    gates: &[(Way, Running); 2],
+    heads: &Mutex<Vec<String>>,
+    request: &dyn Fn() -> Builder,
+) -> String {
+    let [short, long] = gates.each_ref().map(|(_, gate)| {
+        let notice = block_on(async { noticed(&mut clear(gate.addr).await, request(), b"").await });
+        let heads = std::mem::take(&mut *heads.lock().unwrap());
+        (notice, heads.iter().map(|head| lines(head)).collect::<Vec<_>>(), heads.concat())
+    });
+    assert_eq!((&short.0, &short.1), (&long.0, &long.1));
+    short.2
 }
 
 #[test]
 fn the_origin_is_asked_alike_for_a_client_of_http2() {
     let (origin, heads) = remembering();
-    let gate = setup().origin(&[origin]).start();
-    let headers: [&[(&str, &str)]; 5] = [
+    let gates = gates(origin, "");
+    let headers: [&[(&str, &str)]; 7] = [
         &[],
         &[("accept", "*/*"), ("x-own", "1"), ("x-own", "2"), ("cookie", "a=b"), ("cookie", "c=d")],
         &[("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=203.0.113.7"), ("x-real-ip", "1.2.3.4")],
         &[("riskgate-decision", "forged"), ("riskgate-level", "low"), ("te", "trailers")],
         &[("via", "1.1 a"), ("range", "bytes=0-1"), ("user-agent", "a")],
+        &[("trailer", "x-sum"), ("proxy-authorization", "Basic YTpi"), ("http2-settings", "AAMAAABk")],
+        &[("content-length", "0"), ("expect", "100-continue"), ("host", "api.example")],
     ];
-    block_on(async {
-        let mut client = clear(gate.addr).await;
-        for (headers, target) in headers.iter().zip(["/", "/a/../b?x=%20&y", "/%ff//c", "/;a=b", "/?"]) {
-            for (method, way) in ["GET", "HEAD"].into_iter().flat_map(|method| WAYS.map(|way| (method, way)))
-            {
-                let request = way.over_http2(method, target);
-                let request = headers.iter().fold(request, |it, (name, value)| it.header(*name, *value));
-                assert!(noticed(&mut client, request).await.starts_with("204"));
+    let targets = ["/", "/a/../b?x=%20&y", "/%ff//c", "/;a=b", "/?", "/b", "/c"];
+    for (headers, target) in headers.iter().zip(targets) {
+        for method in ["GET", "HEAD", "DELETE", "POST", "OPTIONS", "get", "PROPFIND"] {
+            let request = || {
+                let request = over_http2(method, target);
+                headers.iter().fold(request, |it, (name, value)| it.header(*name, *value))
+            };
+            let head = asked_alike(&gates, &heads, &request);
+            assert!(head.contains("HTTP/1.1\r\n"), "{head}");
+            let said = lines(&head);
+            assert!(said.contains(&"Host: api.example".to_owned()), "{head}");
+            let crumbs = headers.iter().filter(|(name, _)| *name == "cookie").count();
+            assert_eq!(said.contains(&"cookie: a=b; c=d".to_owned()), crumbs > 0, "one field again: {head}");
+            for name in ["te:", "trailer:", "proxy-", "http2-"] {
+                assert!(!said.iter().any(|line| line.to_lowercase().starts_with(name)), "{head}");
             }
         }
-    });
-    let heads = heads.lock().unwrap();
-    assert_eq!(heads.len(), 20, "{heads:#?}");
-    let cookies = heads.iter().filter(|head| lines(head).contains(&"cookie: a=b; c=d".to_owned())).count();
-    assert_eq!(cookies, 4, "crumbs of a cookie are one field again: {heads:#?}");
-    for pair in heads.chunks(2) {
-        assert_eq!(lines(&pair[0]), lines(&pair[1]));
-        assert!(
-            pair[0].contains("HTTP/1.1\r\n") && lines(&pair[0]).contains(&"Host: api.example".to_owned()),
-            "{}",
-            pair[0]
-        );
     }
 }
 
 #[test]
 fn a_host_is_named_alike_however_a_client_of_http2_writes_it() {
     let (origin, heads) = remembering();
-    let gate = setup().origin(&[origin]).start();
+    let gates = gates(origin, "");
     let names = ["API.example", "api.example:8080", "api.example:", "api.example.", "127.0.0.1", "[::1]:80"];
-    for name in names.into_iter().chain(["a_b", "xn--4ca", "api.example:99999"]) {
-        let ask = |way: Way| {
-            let notice =
-                block_on(async { noticed(&mut clear(gate.addr).await, way.at(name, "GET", "/")).await });
-            let heads = std::mem::take(&mut *heads.lock().unwrap());
-            (notice, heads.iter().map(|head| lines(head)).collect::<Vec<_>>())
-        };
-        assert_eq!(ask(Way::Short), ask(Way::Long), "{name}");
+    for name in names.into_iter().chain(["a_b", "xn--4ca", "api.example:99999", "me@api.example"]) {
+        asked_alike(&gates, &heads, &|| at(name, "GET", "/"));
+        asked_alike(&gates, &heads, &|| at(name, "GET", "/").header("host", name));
+        asked_alike(&gates, &heads, &|| at(name, "GET", "/").header("host", "other.example"));
     }
 }
 
 /// Asks, and resets what was asked for once `when` is done with the answer.
-async fn reset<F: Future<Output = ()>>(
-    gate: &Running,
-    way: Way,
-    when: impl FnOnce(h2::client::ResponseFuture) -> F,
-) {
+async fn reset<F: Future<Output = ()>>(gate: &Running, when: impl FnOnce(h2::client::ResponseFuture) -> F) {
     let mut builder = h2::client::Builder::new();
     // There is room for others beside what is not taken.
     builder.initial_connection_window_size(1 << 20);
@@ -149,16 +211,16 @@ async fn reset<F: Future<Output = ()>>(
     let (client, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
     tokio::spawn(async move { drop(connection.await) });
     let mut client = client.ready().await.unwrap();
-    let request = way.over_http2("GET", "/gone").body(()).unwrap();
+    let request = over_http2("GET", "/gone").body(()).unwrap();
     let (answer, mut stream) = client.send_request(request, true).unwrap();
     when(answer).await;
     stream.send_reset(h2::Reason::CANCEL);
     // The connection is open until the reset has been seen.
-    assert!(noticed(&mut client, way.over_http2("GET", "/next")).await.starts_with("200"));
+    assert!(noticed(&mut client, over_http2("GET", "/next"), b"").await.starts_with("200"));
 }
 
 /// An origin that tells when it was asked and when its connection ended, and begins with `answer`.
-fn telling(answer: &'static [u8], rest: usize) -> (std::net::SocketAddr, mpsc::Receiver<&'static str>) {
+fn telling(answer: &'static [u8], rest: usize) -> (SocketAddr, mpsc::Receiver<&'static str>) {
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
     let origin = raw_origin(move |mut stream| {
@@ -171,47 +233,35 @@ fn telling(answer: &'static [u8], rest: usize) -> (std::net::SocketAddr, mpsc::R
     (origin, told)
 }
 
-fn of(origin: std::net::SocketAddr) -> Running {
-    let origin = format!("servers = [\"{origin}\"]");
-    let setup = setup().route("*", "/gone", "origin").upstream("origin", &origin);
-    setup.route("*", "/next", "next").upstream("next", "builtin = true").start()
-}
-
-fn client_gone(gate: &Running, status: u16) {
-    let kept = eventually("two records", || {
-        let kept: Vec<_> = gate.records(0).into_iter().filter(|record| record["path"] == "/gone").collect();
-        (kept.len() == 2).then_some(kept)
-    });
-    for record in kept {
-        assert_eq!(
-            (&record["fault"], &record["status"]),
-            (&"client_gone".into(), &status.into()),
-            "{record}"
-        );
+fn client_gone(gates: &[(Way, Running); 2], status: u16) {
+    for (way, gate) in gates {
+        let kept = eventually("a record", || gate.records(0).into_iter().find(|it| it["path"] == "/gone"));
+        let found = (&kept["fault"], &kept["status"]);
+        assert_eq!(found, (&"client_gone".into(), &status.into()), "{way:?} {kept}");
     }
 }
 
 #[test]
 fn a_stream_that_is_reset_while_the_origin_thinks_ends_the_origins_work() {
     let (origin, told) = telling(b"", 0);
-    let gate = of(origin);
-    for way in WAYS {
-        block_on(reset(&gate, way, |_| async {
+    let gates = gates(origin, "");
+    for (way, gate) in &gates {
+        block_on(reset(gate, |_| async {
             while told.try_recv().is_err() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }));
         assert_eq!(told.recv_timeout(PATIENCE), Ok("left"), "{way:?}");
     }
-    client_gone(&gate, 499);
+    client_gone(&gates, 499);
 }
 
 #[test]
 fn a_stream_that_is_reset_in_the_middle_of_an_answer_ends_the_origins_work() {
     let (origin, told) = telling(b"HTTP/1.1 200 OK\r\ncontent-length: 16777216\r\n\r\n", LARGE);
-    let gate = of(origin);
-    for way in WAYS {
-        block_on(reset(&gate, way, |answer| async {
+    let gates = gates(origin, "");
+    for (way, gate) in &gates {
+        block_on(reset(gate, |answer| async {
             // A window's worth of it, and then no more.
             let mut body = answer.await.unwrap().into_body();
             let mut taken = 0;
@@ -222,5 +272,5 @@ fn a_stream_that_is_reset_in_the_middle_of_an_answer_ends_the_origins_work() {
         assert_eq!(told.recv_timeout(PATIENCE), Ok("asked"), "{way:?}");
         assert_eq!(told.recv_timeout(PATIENCE), Ok("left"), "{way:?}");
     }
-    client_gone(&gate, 200);
+    client_gone(&gates, 200);
 }
