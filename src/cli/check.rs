@@ -16,7 +16,9 @@ use crate::facts::problem::Problem;
 use crate::facts::time::Wall;
 use crate::geoip::Summary;
 use crate::proxy::acme::Wanted;
-use crate::proxy::{door, http2};
+use crate::proxy::door;
+use crate::proxy::http2::Held;
+use crate::proxy::upstream::Protocol;
 use crate::record::rfc3339;
 use crate::reload::sources::Sources;
 use crate::reload::{Build, Built};
@@ -324,11 +326,14 @@ impl Checked {
         let of_one = of_one.min(server.max_requests);
         let (connections, requests) = (server.max_connections, server.max_requests);
         let by_http2 = self.loaded.config.listeners.iter().any(|listener| listener.http2);
+        let mut upstreams = self.loaded.config.upstreams.values();
+        let speaks_http2 = |upstream: &Upstream| upstream.settings.transport.protocol != Protocol::Http1;
+        let held = Held::with(upstreams.any(speaks_http2));
         [
             row(connections, if by_http2 { door::IDLE_HTTP2 } else { door::IDLE }, "connections that idle"),
-            row(connections, http2::HELD, "answers over HTTP/1.1 that nobody takes"),
-            row(requests, http2::HELD, "answers over HTTP/2 that nobody takes"),
-            row(of_one, http2::HELD, "those of one client"),
+            row(connections, held.http1, "answers over HTTP/1.1 that nobody takes"),
+            row(requests, held.http2, "answers over HTTP/2 that nobody takes"),
+            row(of_one, held.http2, "those of one client"),
         ]
     }
 

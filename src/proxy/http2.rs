@@ -22,12 +22,46 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of answers that wait for a client, for each request: this many for each of [`STREAMS`] is what a client can hold
 /// here that grants room for everything and then takes nothing.
 const SEND_BUFFER: usize = 32 * 1024;
-/// Bytes that one request over HTTP/2 can hold, as many as they ever are: an answer that nobody takes, and comes by
-/// Pingora's way in thirteen pieces (four on their way between two tasks, four more and one in the hands of one of them, one
-/// in those of the other, two in buffers of the origin's connection, and one of the request, kept for another try).
-pub const HELD: usize = 13 * CHUNK + SEND_BUFFER;
+/// An answer goes out over HTTP/2 in pieces of this size, as large as a frame of a client that asks for no larger ones.
+/// Each is waited for by itself.
+pub(super) const PIECE: usize = 16 * 1024;
 /// Bytes that are read of an answer at once.
 const CHUNK: usize = 64 * 1024;
+/// Bytes of a body that are kept for another try.
+const KEPT: usize = 64 * 1024;
+/// Bytes that Pingora lets an origin that speaks HTTP/2 send before they are asked for, on one connection.
+const ORIGIN_WINDOW: usize = 8 * 1024 * 1024;
+
+/// Bytes that one request can hold whose answer nobody takes, as many as they ever are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Over HTTP/1.1.
+    pub http1: usize,
+    /// Over HTTP/2.
+    pub http2: usize,
+}
+
+impl Held {
+    /// By the short way: what was read of the answer, one piece of it in hand, and those that wait for the client; a body that
+    /// waits meanwhile, or is kept. Over HTTP/1.1 a client can choose Pingora's way, where thirteen pieces are read (four on
+    /// their way between two tasks, four more and one in the hands of one of them, one in those of the other, two in buffers
+    /// of the origin's connection, and one of the request, kept for another try).
+    const FROM_HTTP1: Self = Self {
+        http1: 13 * CHUNK + SEND_BUFFER,
+        http2: CHUNK + PIECE + SEND_BUFFER + KEPT + STREAM_WINDOW as usize,
+    };
+    /// By Pingora's way, and from an origin that is not told to wait before that.
+    const FROM_HTTP2: Self = Self {
+        http1: Self::FROM_HTTP1.http1 + ORIGIN_WINDOW,
+        http2: Self::FROM_HTTP1.http1 + STREAM_WINDOW as usize + ORIGIN_WINDOW,
+    };
+
+    /// If there are origins that may be spoken to over HTTP/2, or else.
+    pub fn with(http2_origins: bool) -> Self {
+        if http2_origins { Self::FROM_HTTP2 } else { Self::FROM_HTTP1 }
+    }
+}
+
 /// Streams that a client reset before they were looked at. One more, and the connection ends (CVE-2023-44487).
 const PENDING_RESETS: usize = 32;
 /// Streams that were reset for what the client did wrong. One more, and the connection ends.

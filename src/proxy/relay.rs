@@ -26,6 +26,7 @@ use tokio::io::AsyncWriteExt;
 use self::upload::{Next, Upload, next};
 use super::Gate;
 use super::exchange::{Exchange, Judged};
+use super::http2::PIECE;
 use super::server::MAX_TRIES;
 use super::upstream::Server;
 use crate::facts::time::Tick;
@@ -50,10 +51,6 @@ impl Relay {
         }
     }
 }
-
-/// An answer goes out over HTTP/2 in pieces of this size, as large as a frame of a client that asks for no larger ones.
-/// Each is waited for by itself.
-const PIECE: usize = 16 * 1024;
 
 /// Whether a request can take the short way: it [`fits`], and over HTTP/1.1 no body follows.
 pub(super) fn takes(session: &mut Session) -> bool {

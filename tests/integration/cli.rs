@@ -148,6 +148,21 @@ fn check_counts_idle_connections_by_the_dearest_that_listeners_take() {
 }
 
 #[test]
+fn check_counts_answers_that_nobody_takes_by_what_their_origins_can_have_read() {
+    for (spoken, of_http1, of_http2) in [("http1", "864.0 KiB", "432.0 KiB"), ("http2", "8.8 MiB", "9.1 MiB")]
+    {
+        let upstream = format!("servers = [\"127.0.0.1:1\"]\nprotocol = \"{spoken}\"");
+        let said = riskgate(&Setup::new().upstream("origin", &upstream).write(), &["check"]);
+        for (http, each) in
+            [("HTTP/1.1", format!("20,000 of {of_http1}")), ("HTTP/2", format!("5,000 of {of_http2}"))]
+        {
+            let held = format!("answers over {http} that nobody takes, {each}");
+            assert!(said.out.contains(&held), "{held}\n{}", said.out);
+        }
+    }
+}
+
+#[test]
 fn check_says_everything_that_is_wrong_at_once() {
     let files = gate()
         .rule("10-geo", "if req.geo.wieght > 0 { risk.ad(\"geo.weight\", 1); }")
