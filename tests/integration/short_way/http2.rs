@@ -59,11 +59,11 @@ pub(super) fn setup() -> Setup {
     Setup::new().listener("http2 = true")
 }
 
-/// A gate for each way, with every path for this origin.
-pub(super) fn gates(origin: SocketAddr, more: &str) -> [(Way, Running); 2] {
+/// A gate for each way, with every path but `/next` for this origin.
+pub(super) fn gates(setup: fn() -> Setup, origin: SocketAddr) -> [(Way, Running); 2] {
     WAYS.map(|way| {
         let (server, spoken) = way.to(origin);
-        let upstream = format!("servers = [\"{server}\"]\n{spoken}\n{more}");
+        let upstream = format!("servers = [\"{server}\"]\n{spoken}");
         let setup = setup().section("server", "threads = 1").upstream("origin", &upstream);
         let setup = setup.route("*", "/", "origin").route("*", "/next", "next");
         (way, setup.upstream("next", "builtin = true").start())
@@ -160,7 +160,7 @@ fn asked_alike(
 #[test]
 fn the_origin_is_asked_alike_for_a_client_of_http2() {
     let (origin, heads) = remembering();
-    let gates = gates(origin, "");
+    let gates = gates(setup, origin);
     let headers: [&[(&str, &str)]; 7] = [
         &[],
         &[("accept", "*/*"), ("x-own", "1"), ("x-own", "2"), ("cookie", "a=b"), ("cookie", "c=d")],
@@ -193,7 +193,7 @@ fn the_origin_is_asked_alike_for_a_client_of_http2() {
 #[test]
 fn a_host_is_named_alike_however_a_client_of_http2_writes_it() {
     let (origin, heads) = remembering();
-    let gates = gates(origin, "");
+    let gates = gates(setup, origin);
     let names = ["API.example", "api.example:8080", "api.example:", "api.example.", "127.0.0.1", "[::1]:80"];
     for name in names.into_iter().chain(["a_b", "xn--4ca", "api.example:99999", "me@api.example"]) {
         asked_alike(&gates, &heads, &|| at(name, "GET", "/"));
@@ -244,7 +244,7 @@ fn client_gone(gates: &[(Way, Running); 2], status: u16) {
 #[test]
 fn a_stream_that_is_reset_while_the_origin_thinks_ends_the_origins_work() {
     let (origin, told) = telling(b"", 0);
-    let gates = gates(origin, "");
+    let gates = gates(setup, origin);
     for (way, gate) in &gates {
         block_on(reset(gate, |_| async {
             while told.try_recv().is_err() {
@@ -259,7 +259,7 @@ fn a_stream_that_is_reset_while_the_origin_thinks_ends_the_origins_work() {
 #[test]
 fn a_stream_that_is_reset_in_the_middle_of_an_answer_ends_the_origins_work() {
     let (origin, told) = telling(b"HTTP/1.1 200 OK\r\ncontent-length: 16777216\r\n\r\n", LARGE);
-    let gates = gates(origin, "");
+    let gates = gates(setup, origin);
     for (way, gate) in &gates {
         block_on(reset(gate, |answer| async {
             // A window's worth of it, and then no more.

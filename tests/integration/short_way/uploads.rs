@@ -13,7 +13,7 @@ use super::http2::{gates, noticed, over_http2, setup};
 use crate::http2::{block_on, clear, send};
 use crate::net::PATIENCE;
 use crate::net::origin::{Answer, Origin};
-use crate::support::{Running, eventually, quoted, raw_origin, read_head};
+use crate::support::{Running, Setup, eventually, quoted, raw_origin, read_head};
 
 /// Begins a request with a body.
 pub(super) async fn begin(
@@ -65,7 +65,7 @@ pub(super) async fn told_of<T>(told: &mpsc::Receiver<T>) -> T {
 #[test]
 fn every_byte_of_a_body_reaches_the_origin_alike_framed_as_it_was() {
     let origin = Origin::start(|request| Answer::new(200, request.body.len().to_string()));
-    let gates = gates(origin.addr(), "");
+    let gates = gates(setup, origin.addr());
     let large: &'static [u8] = vec![b'x'; 300_000].leak();
     for method in ["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS"] {
         for (length, body) in [(None, &b"abc"[..]), (Some(3), b"abc"), (Some(300_000), large), (None, large)]
@@ -104,7 +104,7 @@ fn both_sides_may_talk_in_turn() {
         let mut copy = stream.try_clone().unwrap();
         let _ = std::io::copy(&mut stream, &mut copy);
     });
-    for (way, gate) in &gates(origin, "") {
+    for (way, gate) in &gates(setup, origin) {
         block_on(async {
             let mut client = clear(gate.addr).await;
             let (answer, mut stream) = begin(&mut client, "/").await;
@@ -130,7 +130,7 @@ fn an_origin_may_refuse_a_body_before_it_has_come() {
         let refusal = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\nconnection: close\r\n\r\nless";
         stream.write_all(refusal.as_bytes()).unwrap();
     });
-    for (way, gate) in &gates(origin, "") {
+    for (way, gate) in &gates(setup, origin) {
         block_on(async {
             let mut client = clear(gate.addr).await;
             let (answer, mut stream) = begin(&mut client, "/early").await;
@@ -176,7 +176,7 @@ fn hasty() -> (SocketAddr, mpsc::Receiver<usize>) {
 #[test]
 fn what_is_left_of_a_body_after_the_answer_reaches_the_origin() {
     let (origin, told) = hasty();
-    for (way, gate) in &gates(origin, "") {
+    for (way, gate) in &gates(setup, origin) {
         block_on(async {
             let mut client = clear(gate.addr).await;
             let (answer, mut stream) = begin(&mut client, "/").await;
@@ -210,8 +210,12 @@ fn a_client_that_does_not_go_on_after_the_answer_is_not_waited_for() {
     assert_eq!((&record["status"], record["fault"].is_null()), (&200.into(), true), "{record}");
 }
 
+fn narrow() -> Setup {
+    setup().section("request", "max_body = \"1KiB\"")
+}
+
 #[test]
-fn only_what_may_be_repeated_is_sent_again_with_its_body() {
+fn only_what_may_be_repeated_is_sent_again_with_its_body_which_is_measured_anew() {
     // The second request on a connection is read and not answered.
     let origin = raw_origin(|mut stream: TcpStream| {
         read_head(&mut stream);
@@ -221,14 +225,16 @@ fn only_what_may_be_repeated_is_sent_again_with_its_body() {
         read_head(&mut stream);
         read_head(&mut stream);
     });
+    let sent: &'static [u8] = vec![b'x'; 700].leak();
+    let whole = format!("2BC\r\n{}\r\n0\r\n\r\n", "x".repeat(700));
     for (method, expected) in [("PUT", [200; 4]), ("POST", [200, 502, 200, 502])] {
-        for (way, gate) in &gates(origin, "") {
+        for (way, gate) in &gates(narrow, origin) {
             let statuses = [0; 4].map(|_| {
                 block_on(async {
                     let mut client = clear(gate.addr).await;
-                    let answer = send(&mut client, over_http2(method, "/"), &[b"abc"]).await.unwrap();
-                    let whole = answer.body() == "3\r\nabc\r\n0\r\n\r\n";
-                    assert_eq!(whole, answer.status() == 200, "{way:?} {method} {}", answer.body());
+                    let answer = send(&mut client, over_http2(method, "/"), &[sent]).await.unwrap();
+                    let is_whole = *answer.body() == whole;
+                    assert_eq!(is_whole, answer.status() == 200, "{way:?} {method} {}", answer.body());
                     answer.status().as_u16()
                 })
             });
@@ -248,7 +254,7 @@ fn a_body_that_its_client_breaks_off_ends_the_origins_work() {
         let rest = stream.read_to_end(&mut Vec::new());
         tell.lock().unwrap().send(if rest.is_ok_and(|count| count > 5) { "more" } else { "left" }).unwrap();
     });
-    for (way, gate) in &gates(origin, "") {
+    for (way, gate) in &gates(setup, origin) {
         block_on(async {
             let mut client = clear(gate.addr).await;
             let (_answer, mut stream) = begin(&mut client, "/broken").await;
