@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -95,15 +96,40 @@ fn every_byte_of_a_body_reaches_the_origin_alike_framed_as_it_was() {
     }
 }
 
-#[test]
-fn both_sides_may_talk_in_turn() {
-    // The chunks of a request are those of the answer.
-    let origin = raw_origin(|mut stream| {
+/// An origin that sends back what comes: the chunks of a request are those of its answer.
+fn echoing() -> SocketAddr {
+    raw_origin(|mut stream| {
         read_head(&mut stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
         let mut copy = stream.try_clone().unwrap();
         let _ = std::io::copy(&mut stream, &mut copy);
-    });
+    })
+}
+
+fn hasty_clients_only() -> Setup {
+    setup().section("request", "min_body_rate = \"1KiB\"\nbody_grace = \"1s\"")
+}
+
+#[test]
+fn a_client_that_talks_with_the_origin_may_be_slow() {
+    for (way, gate) in &gates(hasty_clients_only, echoing()) {
+        block_on(async {
+            let mut client = clear(gate.addr).await;
+            let (answer, mut stream) = begin(&mut client, "/").await;
+            let mut answer = answer.await.unwrap().into_body();
+            for _ in 0..15 {
+                // What would be too slow takes its time.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                stream.send_data(Bytes::from("x"), false).unwrap();
+                assert_eq!(take(&mut answer, 1).await, b"x", "{way:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn both_sides_may_talk_in_turn() {
+    let origin = echoing();
     for (way, gate) in &gates(setup, origin) {
         block_on(async {
             let mut client = clear(gate.addr).await;
@@ -125,24 +151,25 @@ fn both_sides_may_talk_in_turn() {
 
 #[test]
 fn an_origin_may_refuse_a_body_before_it_has_come() {
-    let origin = raw_origin(|mut stream| {
+    let (go, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let origin = raw_origin(move |mut stream| {
         read_head(&mut stream);
         let refusal = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\nconnection: close\r\n\r\nless";
         stream.write_all(refusal.as_bytes()).unwrap();
+        // What is closed on something unread is reset, and the answer may be lost with it.
+        wait.lock().unwrap().recv_timeout(PATIENCE).unwrap();
     });
     for (way, gate) in &gates(setup, origin) {
         block_on(async {
             let mut client = clear(gate.addr).await;
             let (answer, mut stream) = begin(&mut client, "/early").await;
-            let uploading = async {
-                send_all(&mut stream, 16 << 20).await;
-            };
-            let answering = async {
-                let (head, mut body) = answer.await.unwrap().into_parts();
-                (head.status.as_u16(), take(&mut body, 4).await)
-            };
-            let ((), answer) = tokio::join!(uploading, answering);
-            assert_eq!(answer, (413, b"less".to_vec()), "{way:?}");
+            stream.send_data(Bytes::from("some"), false).unwrap();
+            let (head, mut body) = answer.await.unwrap().into_parts();
+            assert_eq!((head.status.as_u16(), take(&mut body, 4).await), (413, b"less".to_vec()), "{way:?}");
+            go.send(()).unwrap();
+            // Until the stream is reset.
+            send_all(&mut stream, 64 << 20).await;
             assert!(
                 noticed(&mut client, over_http2("GET", "/next"), b"").await.starts_with("200"),
                 "{way:?}"
