@@ -236,6 +236,7 @@ fn listeners(config: &Config, offered: &mut Offered) -> Result<Vec<Listening>, V
     let mut bind = |listener: &config::Listener| match &listener.address {
         Address::Tcp(address) => {
             let listener = offered.listen(Role::Clients, *address);
+            let listener = listener.and_then(|listener| listener.bounded(config.server.buffers));
             listener.map(Listening::Tcp).map_err(|error| error.to_string())
         }
         Address::Unix { path, mode } => {

@@ -28,7 +28,7 @@ pub(super) fn files(config: &Config) -> impl Iterator<Item = DataPath> {
 /// How an upstream treats its servers, certificates included.
 pub(super) fn settings(name: &str, upstream: &Upstream, sources: &Sources) -> Result<Settings, Problem> {
     let tls = upstream.tls.as_ref().map(|tls| read(name, tls, sources)).transpose()?;
-    let transport = Transport { tls, protocol: upstream.settings.transport.protocol };
+    let transport = Transport { tls, ..upstream.settings.transport.clone() };
     Ok(Settings { transport, ..upstream.settings.clone() })
 }
 

@@ -6,6 +6,7 @@
 
 mod acme;
 mod admin;
+mod buffers;
 mod certificates;
 mod client;
 mod concurrency;

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::buffers::{self, RECEIVE, SEND};
 use super::kinds::{FilePath, Number, Period, Text};
 use super::reader::{Fallback, Key, Layout, Section};
+use crate::proxy::server::Buffers;
 
 /// How the process runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Server {
     pub read_timeout: Duration,
     /// How long the whole head of a request may take; a TLS handshake too.
     pub head_timeout: Duration,
+    /// What the system may hold for each connection.
+    pub buffers: Buffers,
     /// Connections in all.
     pub max_connections: usize,
     /// Connections of each client's network.
@@ -53,6 +57,8 @@ pub(super) const LAYOUT: Layout = Layout {
         &KEEPALIVE,
         &READ_TIMEOUT,
         &HEAD_TIMEOUT,
+        &SEND,
+        &RECEIVE,
         &MAX_CONNECTIONS,
         &MAX_CONNECTIONS_PER_CLIENT,
         &MAX_WASTED_PER_CLIENT,
@@ -175,7 +181,7 @@ pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
     let (upgrade_socket, owner) = (section.optional(&UPGRADE_SOCKET), owner(section));
     let (keepalive, read_timeout) = (section.read(&KEEPALIVE), section.read(&READ_TIMEOUT));
     let (head_timeout, most) = (section.read(&HEAD_TIMEOUT), section.read(&MAX_CONNECTIONS));
-    let per_client = section.read(&MAX_CONNECTIONS_PER_CLIENT);
+    let (per_client, buffers) = (section.read(&MAX_CONNECTIONS_PER_CLIENT), buffers::read(section));
     let wasted = section.read(&MAX_WASTED_PER_CLIENT);
     let (requests, of_client) = (section.read(&MAX_REQUESTS), section.read(&MAX_REQUESTS_PER_CLIENT));
     let (user, group) = owner?;
@@ -192,6 +198,7 @@ pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
         keepalive: keepalive?,
         read_timeout: read_timeout?,
         head_timeout: head_timeout?,
+        buffers: buffers?,
         max_connections: most?,
         max_connections_per_client: per_client?,
         max_wasted_per_client: wasted?,

@@ -4,6 +4,8 @@
 //! so that "address in use" is a message and port 0 can be asked for; [`Bound`] hands its socket over when
 //! the service starts. What the services do is not decided here.
 
+mod buffers;
+
 use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,6 +22,8 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds, RuntimeOpts, Server, ShutdownWatch};
 use pingora::services::Service as PingoraService;
 use pingora::services::listening::Service;
+
+pub use buffers::{Buffer, Buffers};
 
 /// How the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +129,12 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
+    }
+
+    /// Bounds what the system may hold for each connection that comes in from now on.
+    pub fn bounded(self, buffers: Buffers) -> Result<Self, ListenError> {
+        buffers.bound(&self.socket).map_err(|error| ListenError::Other(self.address, error))?;
+        Ok(self)
     }
 
     /// Another handle of the same socket, which listens until both are closed.

@@ -9,6 +9,7 @@ mod tls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::buffers::OF_ORIGINS;
 use super::kinds::{Flag, ListOf, Number, Period, Placed, Written, is_name, name_hint};
 use super::reader::{Document, Fallback, Key, Layout, Section};
 use crate::facts::problem::Position;
@@ -68,6 +69,7 @@ pub(super) const LAYOUT: Layout = Layout {
         &RESOLVE,
         &PROTOCOL,
         &TLS,
+        &OF_ORIGINS,
         &CONNECT_TIMEOUT,
         &READ_TIMEOUT,
         &WRITE_TIMEOUT,
@@ -190,10 +192,11 @@ pub(super) fn read(document: &Document<'_>) -> Option<BTreeMap<String, Upstream>
 fn read_one(section: &Section<'_>) -> Option<Upstream> {
     let (builtin, servers) = (section.read(&BUILTIN), section.read(&SERVERS));
     let origin = origin(section, builtin, servers);
-    let (settings, spoken) = (settings(section), tls::read(section));
+    let (settings, spoken, receive) = (settings(section), tls::read(section), section.read(&OF_ORIGINS));
     let position = section.span().map(|span| section.source().position(&span));
     let (mut settings, (tls, protocol)) = (settings?, spoken?);
     settings.transport.protocol = protocol;
+    settings.transport.receive = receive?;
     Some(Upstream { origin: origin?, settings, tls, position: position? })
 }
 

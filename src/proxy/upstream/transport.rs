@@ -1,8 +1,8 @@
 //! How a server is spoken to: in the clear or over TLS, whose certificates are believed, and which HTTP it is.
 //!
 //! Pingora verifies nothing when there is no name to verify, so there is always one: the configured name, or else the
-//! server's own. Its pool does not tell authorities apart; a key of our own does, so that no connection is reused
-//! that was made under other terms.
+//! server's own. Its pool does not tell authorities or buffers apart; a key of our own does, so that no connection is
+//! reused that was made under other terms.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,6 +15,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::proxy::server::Buffer;
+
 /// How a server is spoken to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Transport {
@@ -22,6 +24,8 @@ pub struct Transport {
     pub tls: Option<Tls>,
     /// Which HTTP it is.
     pub protocol: Protocol,
+    /// How much the system may hold of what a server sends, for each connection by TCP.
+    pub receive: Buffer,
 }
 
 /// Which HTTP a server speaks.
@@ -91,6 +95,10 @@ impl Transport {
         if self.protocol != Protocol::Http1 {
             peer.options.max_h2_streams = STREAMS;
         }
+        peer.options.tcp_recv_buf = self.receive.asked();
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        peer.group_key = hasher.finish();
         let Some(tls) = &self.tls else { return };
         peer.scheme = Scheme::HTTPS;
         peer.sni = tls.name.clone().unwrap_or_else(|| host(server).to_owned());
@@ -98,9 +106,6 @@ impl Transport {
         peer.options.verify_hostname = tls.verify;
         peer.options.ca = tls.authorities.as_ref().map(Authorities::parsed);
         peer.client_cert_key = tls.identity.as_ref().map(ClientIdentity::parsed);
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        peer.group_key = hasher.finish();
     }
 }
 
@@ -174,6 +179,8 @@ impl fmt::Debug for ClientIdentity {
 
 #[cfg(test)]
 mod tests {
+    use pingora::upstreams::peer::Peer as _;
+
     use super::*;
 
     fn peer(transport: &Transport, server: &str) -> HttpPeer {
@@ -184,7 +191,7 @@ mod tests {
 
     fn tls(name: Option<&str>) -> Transport {
         let tls = Tls { verify: true, name: name.map(str::to_owned), authorities: None, identity: None };
-        Transport { tls: Some(tls), protocol: Protocol::Http1 }
+        Transport { tls: Some(tls), ..Transport::default() }
     }
 
     #[test]
@@ -211,6 +218,20 @@ mod tests {
             peer(&transport, "a:443").group_key
         });
         assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+    }
+
+    #[test]
+    fn connections_are_made_with_the_buffer_of_their_server_and_not_shared_with_another() {
+        let of = |receive| peer(&Transport { receive, ..Transport::default() }, "10.0.0.1:80");
+        let peers = [Buffer::System, Buffer::AtMost(512 * 1024), Buffer::AtMost(64 * 1024)].map(of);
+        assert_eq!(
+            peers.each_ref().map(|peer| peer.options.tcp_recv_buf),
+            [None, Some(256 * 1024), Some(32 * 1024)]
+        );
+        let [one, two, three] = peers.each_ref().map(|peer| peer.reuse_hash());
+        assert!(one != two && two != three && one != three);
+        let secure = Transport { receive: Buffer::AtMost(64 * 1024), ..tls(None) };
+        assert_eq!(peer(&secure, "a:443").options.tcp_recv_buf, Some(32 * 1024));
     }
 
     #[test]
