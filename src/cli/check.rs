@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::layout::{Columns, Ink, count, grouped, list, size};
-use super::{diagnostics, not_good, open_files};
+use super::{diagnostics, kernel, not_good, open_files};
 use crate::app::build::Builder;
 use crate::app::{self, Loaded, acme, parts};
 use crate::config::units::show_duration;
@@ -91,6 +91,7 @@ impl Checked {
             ("routes", self.routes()),
             ("certificates by ACME", self.certificates()),
             ("memory at most", self.memory()),
+            ("memory of the system at most", kernel::memory(&self.loaded.config)),
             ("disk at most", self.disk()),
         ];
         let shown = sections.into_iter().filter(|(_, text)| !text.is_empty());

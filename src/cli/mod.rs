@@ -8,6 +8,7 @@ mod check;
 pub mod diagnostics;
 mod explain;
 mod health;
+mod kernel;
 mod layout;
 mod open_files;
 mod run;

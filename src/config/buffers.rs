@@ -13,16 +13,16 @@ const SYSTEM: &str = "system";
 /// Less than the first is no use, and no system gives more than the last.
 const SIZES: Size = Size { from: 16 * 1024, to: 256 * 1024 * 1024 };
 
-pub(super) const SEND: Key<BufferKind> = Key {
+pub(super) const TO_CLIENTS: Key<BufferKind> = Key {
     name: "send_buffer",
     kind: BufferKind,
     fallback: Fallback::Is("\"1MiB\""),
     doc: "Memory that the system may hold for each connection of a client by TCP, of what the client has not acknowledged. \
-          About half of it can be on its way at once: a download over a path of 100 ms gets no more than 5 MB/s by 1 MiB. \
-          `\"system\"` leaves it to the system, which lets it grow up to the last number of `net.ipv4.tcp_wmem`.",
+          About two thirds of it can be on their way at once: by 1 MiB, 7 MB/s over a path of 100 ms. `\"system\"` leaves it \
+          to the system, which lets it grow up to the last number of `net.ipv4.tcp_wmem`.",
 };
 
-pub(super) const RECEIVE: Key<BufferKind> = Key {
+pub(super) const FROM_CLIENTS: Key<BufferKind> = Key {
     name: "receive_buffer",
     kind: BufferKind,
     fallback: Fallback::Is("\"512KiB\""),
@@ -30,13 +30,21 @@ pub(super) const RECEIVE: Key<BufferKind> = Key {
           `\"system\"` lets it grow up to the last number of `net.ipv4.tcp_rmem`.",
 };
 
-pub(super) const OF_ORIGINS: Key<BufferKind> = Key {
+pub(super) const SEND: Key<BufferKind> = Key {
+    name: "send_buffer",
+    kind: BufferKind,
+    fallback: Fallback::Is("\"512KiB\""),
+    doc: "Memory that the system may hold for each connection to a server by TCP, of what the server has not acknowledged, or \
+          `\"system\"`, as in `[server]`.",
+};
+
+pub(super) const RECEIVE: Key<BufferKind> = Key {
     name: "receive_buffer",
     kind: BufferKind,
     fallback: Fallback::Is("\"512KiB\""),
-    doc: "Memory that the system may hold for each connection to a server by TCP, of an answer that the gate has not read \
-          because its client does not take it. About half of it is the most that comes in one round trip: 25 MB/s over a \
-          path of 10 ms by 512 KiB. `\"system\"` lets it grow up to the last number of `net.ipv4.tcp_rmem`.",
+    doc: "The same of an answer that the gate has not read because its client does not take it. About half of it is the most \
+          that comes in one round trip: by 512 KiB, 30 MB/s over a path of 10 ms. `\"system\"` lets it grow up to the last \
+          number of `net.ipv4.tcp_rmem`.",
 };
 
 impl Kind for BufferKind {
@@ -60,8 +68,8 @@ impl Kind for BufferKind {
     }
 }
 
-/// Reads what `[server]` says.
-pub(super) fn read(section: &Section<'_>) -> Option<Buffers> {
-    let (send, receive) = (section.read(&SEND), section.read(&RECEIVE));
+/// Reads the keys for both directions.
+pub(super) fn read(section: &Section<'_>, [send, receive]: [&Key<BufferKind>; 2]) -> Option<Buffers> {
+    let (send, receive) = (section.read(send), section.read(receive));
     Some(Buffers { send: send?, receive: receive? })
 }

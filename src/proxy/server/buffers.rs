@@ -20,7 +20,7 @@ pub enum Buffer {
 }
 
 /// How much it may hold in both directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Buffers {
     /// Of what the other end has not acknowledged.
     pub send: Buffer,
@@ -41,7 +41,7 @@ impl Buffer {
 impl Buffers {
     /// Bounds what is held for a socket. One that listens hands the bounds on to those that are accepted from it, which
     /// is the only way to a window of this size: it is agreed on while they connect (tcp(7)).
-    pub(super) fn bound(self, socket: &impl AsFd) -> io::Result<()> {
+    pub(in crate::proxy) fn bound(self, socket: &impl AsFd) -> io::Result<()> {
         if let Some(bytes) = self.send.asked() {
             set_socket_send_buffer_size(socket, bytes)?;
         }

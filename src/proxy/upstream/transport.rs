@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use pingora::upstreams::peer::{HttpPeer, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use pingora::{ErrorType, OrErr};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpSocket;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::proxy::server::Buffer;
+use crate::proxy::server::Buffers;
 
 /// How a server is spoken to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,8 +26,8 @@ pub struct Transport {
     pub tls: Option<Tls>,
     /// Which HTTP it is.
     pub protocol: Protocol,
-    /// How much the system may hold of what a server sends, for each connection by TCP.
-    pub receive: Buffer,
+    /// How much the system may hold for each connection by TCP.
+    pub buffers: Buffers,
 }
 
 /// Which HTTP a server speaks.
@@ -95,7 +97,13 @@ impl Transport {
         if self.protocol != Protocol::Http1 {
             peer.options.max_h2_streams = STREAMS;
         }
-        peer.options.tcp_recv_buf = self.receive.asked();
+        if self.buffers != Buffers::default() {
+            let buffers = self.buffers;
+            let bound = move |socket: &TcpSocket| {
+                buffers.bound(socket).or_err(ErrorType::SocketError, "while buffers are bounded")
+            };
+            peer.options.upstream_tcp_sock_tweak_hook = Some(Arc::new(bound));
+        }
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         peer.group_key = hasher.finish();
@@ -182,6 +190,7 @@ mod tests {
     use pingora::upstreams::peer::Peer as _;
 
     use super::*;
+    use crate::proxy::server::Buffer;
 
     fn peer(transport: &Transport, server: &str) -> HttpPeer {
         let mut peer = HttpPeer::new("127.0.0.1:443", false, String::new());
@@ -221,17 +230,26 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_made_with_the_buffer_of_their_server_and_not_shared_with_another() {
-        let of = |receive| peer(&Transport { receive, ..Transport::default() }, "10.0.0.1:80");
-        let peers = [Buffer::System, Buffer::AtMost(512 * 1024), Buffer::AtMost(64 * 1024)].map(of);
-        assert_eq!(
-            peers.each_ref().map(|peer| peer.options.tcp_recv_buf),
-            [None, Some(256 * 1024), Some(32 * 1024)]
-        );
+    fn connections_are_made_with_the_buffers_of_their_server_and_not_shared_with_another() {
+        let sizes = |peer: &HttpPeer| {
+            let socket = TcpSocket::new_v4().unwrap();
+            if let Some(bound) = &peer.options.upstream_tcp_sock_tweak_hook {
+                bound(&socket).unwrap();
+            }
+            [socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap()]
+        };
+        let kib = |kib: usize| Buffer::AtMost(kib * 1024);
+        let both = |send, receive| Buffers { send, receive };
+        let choices = [both(kib(96), kib(64)), both(kib(96), kib(32)), Buffers::default()];
+        let peers =
+            choices.map(|buffers| peer(&Transport { buffers, ..Transport::default() }, "10.0.0.1:80"));
+        assert_eq!(sizes(&peers[0]), [96 * 1024, 64 * 1024]);
+        assert_eq!(sizes(&peers[1]), [96 * 1024, 32 * 1024]);
+        assert!(peers[2].options.upstream_tcp_sock_tweak_hook.is_none(), "the system has its way");
         let [one, two, three] = peers.each_ref().map(|peer| peer.reuse_hash());
         assert!(one != two && two != three && one != three);
-        let secure = Transport { receive: Buffer::AtMost(64 * 1024), ..tls(None) };
-        assert_eq!(peer(&secure, "a:443").options.tcp_recv_buf, Some(32 * 1024));
+        let secure = peer(&Transport { buffers: choices[0], ..tls(None) }, "a:443");
+        assert_eq!(sizes(&secure), [96 * 1024, 64 * 1024]);
     }
 
     #[test]
