@@ -36,6 +36,8 @@ mod gate;
 mod generator;
 #[path = "attack/heavy.rs"]
 mod heavy;
+#[path = "attack/kernel.rs"]
+mod kernel;
 #[path = "load/machine.rs"]
 mod machine;
 #[path = "load/noise.rs"]

@@ -28,6 +28,7 @@ pub(crate) fn write(plan: &Plan, sieges: &Sieges, form: Form) -> String {
         "RSS MiB before",
         "peak",
         "after",
+        "system MiB",
     ]);
     for (attack, rounds) in &sieges.rows {
         table.add(row(plan, *attack, rounds));
@@ -50,7 +51,8 @@ pub(crate) fn write(plan: &Plan, sieges: &Sieges, form: Form) -> String {
          p99 is that of the median second, and of the worst one. The load alone: the ratio for \
          requests straight to the origin, in half the time after each phase; what it is above 1 is not the gate's doing. \
          Gate's core: how busy it was, in peace and under attack. Failed are those of its requests that were not answered \
-         with 200. Medians; ratios within a round, [lowest to highest]. Attackers share the other core with the client and \
+         with 200. System: the most that it held for connections by TCP, at both ends of all of them, above what it held in peace. \
+         Medians; ratios within a round, [lowest to highest]. Attackers share the other core with the client and \
          with the origins, and run when nobody else there wants to.\n{}",
         table.write(form),
         plan.rounds,
@@ -92,6 +94,7 @@ fn row(plan: &Plan, attack: Attack, rounds: &[Siege]) -> Vec<String> {
         median(&memory(0), 0),
         median(&memory(1), 0),
         median(&memory(2), 0),
+        median(&|siege| Some(siege.system? as f64 / MIB), 0),
     ]
 }
 

@@ -16,6 +16,7 @@ use crate::error::LoadError;
 use crate::gate::{self, Gate};
 use crate::generator::{Generator, Outcome};
 use crate::heavy;
+use crate::kernel::{self, Watch};
 use crate::machine::Cores;
 use crate::options::Plan;
 use crate::process::{self, Process};
@@ -50,6 +51,8 @@ pub(crate) struct Siege {
     pub(crate) requests: u64,
     /// Bytes of the gate's memory: before, the peak since its start, and after the attack.
     pub(crate) memory: Option<[u64; 3]>,
+    /// Bytes that the system held for connections at most, above what it held before the attack.
+    pub(crate) system: Option<u64>,
     /// Connections that the attackers made in a second, while they attacked.
     pub(crate) connections: f64,
 }
@@ -115,12 +118,13 @@ fn besiege(plan: &Plan, attack: Attack, standing: Standing, origin: SocketAddr) 
     let address = standing.process.address();
     let mut clients = Clients::new(plan, address, origin, Tree::of(standing.process.pid()))?;
     let calm = clients.phase()?;
-    let before = clients.tree.memory();
+    let (before, calmly, watch) = (clients.tree.memory(), kernel::held(), Watch::begin());
     let attackers = Attackers::start(attack, plan.one_in, [address, standing.secure])?;
     let begin = Instant::now();
     let coming = clients.while_they_come(&attackers)?;
     let attacked = clients.phase()?;
     let (made, lasted) = (attackers.go()?, begin.elapsed());
+    let most = watch.end();
     let leaving = clients.gate.at_rate(plan.rate, plan.pause)?;
     let after = clients.tree.memory();
     drop(clients);
@@ -139,6 +143,7 @@ fn besiege(plan: &Plan, attack: Attack, standing: Standing, origin: SocketAddr) 
         failed: all.iter().map(|seen| failed(seen)).sum(),
         requests: all.iter().map(|seen| seen.answers() + seen.broken).sum(),
         memory: before.zip(after).map(|(before, after)| [before.now, after.peak, after.now]),
+        system: most.zip(calmly).map(|(most, calmly)| most.saturating_sub(calmly)),
         connections: made as f64 / lasted.as_secs_f64(),
     })
 }

@@ -10,8 +10,8 @@ pub(super) struct BufferKind;
 
 /// What leaves it to the system.
 const SYSTEM: &str = "system";
-/// Less than the first is no use, and no system gives more than the last.
-const SIZES: Size = Size { from: 16 * 1024, to: 256 * 1024 * 1024 };
+/// In less than the first a segment of the loopback interface has no room, and no system gives more than the last.
+const SIZES: Size = Size { from: 128 * 1024, to: 256 * 1024 * 1024 };
 
 pub(super) const TO_CLIENTS: Key<BufferKind> = Key {
     name: "send_buffer",

@@ -14,6 +14,7 @@ mod acme;
 mod admin;
 mod architecture;
 mod bounds;
+mod buffers;
 mod canary;
 mod cli;
 mod connections;
