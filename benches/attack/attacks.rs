@@ -16,6 +16,8 @@ pub(crate) enum Attack {
     SlowBody,
     /// Long answers, of which a byte is read each second.
     SlowRead,
+    /// Long answers, of which half is taken as fast as can be, and then nothing.
+    HalfRead,
     /// Connections that have sent one request and stay.
     Idle,
     /// Connections that begin and end.
@@ -38,11 +40,12 @@ pub(crate) enum Attack {
 
 impl Attack {
     /// All of them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Nothing,
         Self::Slowloris,
         Self::SlowBody,
         Self::SlowRead,
+        Self::HalfRead,
         Self::Idle,
         Self::Churn,
         Self::Handshakes,
@@ -61,6 +64,7 @@ impl Attack {
             Self::Slowloris => "slowloris",
             Self::SlowBody => "slow bodies",
             Self::SlowRead => "slow readers",
+            Self::HalfRead => "answers half taken",
             Self::Idle => "idle connections",
             Self::Churn => "connection churn",
             Self::Handshakes => "handshakes dropped",
@@ -79,7 +83,7 @@ impl Attack {
             Self::Nothing => 0,
             Self::Idle => 10_000,
             Self::Slowloris | Self::SlowBody => 2_000,
-            Self::SlowRead => 200,
+            Self::SlowRead | Self::HalfRead => 200,
             Self::Churn => 32,
             Self::Handshakes | Self::NoRoom => 16,
             Self::Unread | Self::RapidReset | Self::Continuation | Self::Pings | Self::Settings => 8,
@@ -93,6 +97,7 @@ impl Attack {
             Self::Slowloris => slow::head(target, number).await,
             Self::SlowBody => slow::body(target, number).await,
             Self::SlowRead => slow::reader(target, number).await,
+            Self::HalfRead => slow::half(target, number).await,
             Self::Idle => crowds::idle(target, number).await,
             Self::Churn => crowds::churn(target, number).await,
             Self::Handshakes => crowds::handshake(target, number).await,

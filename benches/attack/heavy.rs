@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use memchr::memmem;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -17,6 +18,9 @@ pub(crate) const ROLE: &str = "as-heavy-origin";
 /// A long answer.
 const LARGE: usize = 16 << 20;
 const PART: usize = 64 << 10;
+/// What the system is asked to keep for it: usually that is the memory of another machine, and is not to be taken for
+/// what the gate's connections cost.
+const KEPT: usize = 64 << 10;
 /// The longest head that it takes.
 const MAX_HEAD: usize = 16 << 10;
 
@@ -37,6 +41,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), LoadError> {
 
 async fn serve(listen: SocketAddr) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
+    set_socket_send_buffer_size(&listener, KEPT)?;
     loop {
         let (stream, _) = listener.accept().await?;
         // Whoever breaks off is none of its business.

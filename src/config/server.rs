@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::buffers::{self, FROM_CLIENTS, TO_CLIENTS};
+use super::buffers::{self, AHEAD, FROM_CLIENTS, TO_CLIENTS};
 use super::kinds::{FilePath, Number, Period, Text};
 use super::reader::{Fallback, Key, Layout, Section};
 use crate::proxy::server::Buffers;
@@ -57,6 +57,7 @@ pub(super) const LAYOUT: Layout = Layout {
         &KEEPALIVE,
         &READ_TIMEOUT,
         &HEAD_TIMEOUT,
+        &AHEAD,
         &TO_CLIENTS,
         &FROM_CLIENTS,
         &MAX_CONNECTIONS,
@@ -181,8 +182,7 @@ pub(super) fn read(section: &Section<'_>, cores: usize) -> Option<Server> {
     let (upgrade_socket, owner) = (section.optional(&UPGRADE_SOCKET), owner(section));
     let (keepalive, read_timeout) = (section.read(&KEEPALIVE), section.read(&READ_TIMEOUT));
     let (head_timeout, most) = (section.read(&HEAD_TIMEOUT), section.read(&MAX_CONNECTIONS));
-    let (per_client, buffers) =
-        (section.read(&MAX_CONNECTIONS_PER_CLIENT), buffers::read(section, [&TO_CLIENTS, &FROM_CLIENTS]));
+    let (per_client, buffers) = (section.read(&MAX_CONNECTIONS_PER_CLIENT), buffers::of_clients(section));
     let wasted = section.read(&MAX_WASTED_PER_CLIENT);
     let (requests, of_client) = (section.read(&MAX_REQUESTS), section.read(&MAX_REQUESTS_PER_CLIENT));
     let (user, group) = owner?;

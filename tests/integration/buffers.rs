@@ -24,7 +24,7 @@ const SMALL: usize = 64 << 10;
 /// A gate that lets the system hold so much for each connection in each direction.
 fn gate(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Running {
     let server = quoted(&[raw_origin(serve)]);
-    let buffers = "send_buffer = \"256KiB\"\nreceive_buffer = \"256KiB\"\n";
+    let buffers = "send_ahead = \"128KiB\"\nreceive_buffer = \"256KiB\"\n";
     let setup = Setup::new().section("server", buffers);
     setup.upstream("far", &format!("servers = {server}\n{buffers}")).route("*", "/", "far").start()
 }

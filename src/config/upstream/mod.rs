@@ -9,7 +9,7 @@ mod tls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::buffers::{self, RECEIVE, SEND};
+use super::buffers::{self, AHEAD, FROM_SERVERS};
 use super::kinds::{Flag, ListOf, Number, Period, Placed, Written, is_name, name_hint};
 use super::reader::{Document, Fallback, Key, Layout, Section};
 use crate::facts::problem::Position;
@@ -69,8 +69,8 @@ pub(super) const LAYOUT: Layout = Layout {
         &RESOLVE,
         &PROTOCOL,
         &TLS,
-        &SEND,
-        &RECEIVE,
+        &AHEAD,
+        &FROM_SERVERS,
         &CONNECT_TIMEOUT,
         &READ_TIMEOUT,
         &WRITE_TIMEOUT,
@@ -193,8 +193,7 @@ pub(super) fn read(document: &Document<'_>) -> Option<BTreeMap<String, Upstream>
 fn read_one(section: &Section<'_>) -> Option<Upstream> {
     let (builtin, servers) = (section.read(&BUILTIN), section.read(&SERVERS));
     let origin = origin(section, builtin, servers);
-    let (settings, spoken, buffers) =
-        (settings(section), tls::read(section), buffers::read(section, [&SEND, &RECEIVE]));
+    let (settings, spoken, buffers) = (settings(section), tls::read(section), buffers::to_servers(section));
     let position = section.span().map(|span| section.source().position(&span));
     let (mut settings, (tls, protocol)) = (settings?, spoken?);
     settings.transport.protocol = protocol;

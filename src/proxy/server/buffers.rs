@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 
 /// How much the system may hold for one socket in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,9 +21,11 @@ pub enum Buffer {
     AtMost(usize),
 }
 
-/// How much it may hold in both directions.
+/// How much it may hold on the way out and on the way in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Buffers {
+    /// Of what is written and not sent yet. It costs no speed, since what is on its way is not counted.
+    pub ahead: Buffer,
     /// Of what the other end has not acknowledged.
     pub send: Buffer,
     /// Of what was not read.
@@ -42,6 +46,9 @@ impl Buffers {
     /// Bounds what is held for a socket. One that listens hands the bounds on to those that are accepted from it, which
     /// is the only way to a window of this size: it is agreed on while they connect (tcp(7)).
     pub(in crate::proxy) fn bound(self, socket: &impl AsFd) -> io::Result<()> {
+        if let Buffer::AtMost(bytes) = self.ahead {
+            write_ahead(socket, u32::try_from(bytes).unwrap_or(u32::MAX))?;
+        }
         if let Some(bytes) = self.send.asked() {
             set_socket_send_buffer_size(socket, bytes)?;
         }
@@ -50,6 +57,15 @@ impl Buffers {
         }
         Ok(())
     }
+}
+
+/// Lets no more be written than this, besides what can be sent at once. Linux knows of it; elsewhere nothing happens.
+fn write_ahead(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(socket).set_tcp_notsent_lowat(bytes)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (socket, bytes);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -67,12 +83,15 @@ mod tests {
             buffers.bound(&listener).unwrap();
             let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (accepted, _) = listener.accept().unwrap();
-            [socket_send_buffer_size(&accepted).unwrap(), socket_recv_buffer_size(&accepted).unwrap()]
+            let ahead = SockRef::from(&accepted).tcp_notsent_lowat().unwrap() as usize;
+            [ahead, socket_send_buffer_size(&accepted).unwrap(), socket_recv_buffer_size(&accepted).unwrap()]
         };
-        let (send, receive) = (Buffer::AtMost(96 * 1024), Buffer::AtMost(64 * 1024));
-        assert_eq!(held(Buffers { send, receive }), [96 * 1024, 64 * 1024]);
-        let [left, right] = [held(Buffers { send, ..Buffers::default() }), held(Buffers::default())];
-        assert_eq!(left[1], right[1]);
-        assert_ne!(left[0], right[0]);
+        let at_most = |kib: usize| Buffer::AtMost(kib * 1024);
+        let all = Buffers { ahead: at_most(160), send: at_most(96), receive: at_most(64) };
+        assert_eq!(held(all), [160 * 1024, 96 * 1024, 64 * 1024]);
+        let [none, ahead] =
+            [Buffers::default(), Buffers { ahead: at_most(160), ..Buffers::default() }].map(held);
+        assert_eq!(ahead, [160 * 1024, none[1], none[2]]);
+        assert!(none.into_iter().zip(held(all)).all(|(system, ours)| system != ours));
     }
 }

@@ -239,8 +239,8 @@ mod tests {
             [socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap()]
         };
         let kib = |kib: usize| Buffer::AtMost(kib * 1024);
-        let both = |send, receive| Buffers { send, receive };
-        let choices = [both(kib(96), kib(64)), both(kib(96), kib(32)), Buffers::default()];
+        let both = |send, receive| Buffers { ahead: Buffer::System, send: kib(send), receive: kib(receive) };
+        let choices = [both(96, 64), both(96, 32), Buffers::default()];
         let peers =
             choices.map(|buffers| peer(&Transport { buffers, ..Transport::default() }, "10.0.0.1:80"));
         assert_eq!(sizes(&peers[0]), [96 * 1024, 64 * 1024]);
