@@ -44,9 +44,9 @@ pub(super) const FROM_CLIENTS: Key<BufferKind> = Key {
 pub(super) const FROM_SERVERS: Key<BufferKind> = Key {
     name: "receive_buffer",
     kind: BufferKind(LEAST),
-    fallback: Fallback::Is("\"512KiB\""),
+    fallback: Fallback::Is("\"256KiB\""),
     doc: "The same for each connection to a server, of an answer that the gate has not read because its client does not take \
-          it: by 512 KiB, 30 MB/s come over a path of 10 ms. For far servers with large answers, write more, or `\"system\"`.",
+          it: by 256 KiB, 15 MB/s come over a path of 10 ms. For far servers with large answers, write more, or `\"system\"`.",
 };
 
 impl Kind for BufferKind {
