@@ -11,6 +11,7 @@ use super::Gate;
 use super::door::{Connection, Full};
 use super::exchange::Exchange;
 use super::unserved::Unserved;
+use super::upstream::WINDOW;
 
 /// Requests of one connection at once.
 const STREAMS: u32 = 128;
@@ -29,8 +30,6 @@ pub(super) const PIECE: usize = 16 * 1024;
 const CHUNK: usize = 64 * 1024;
 /// Bytes of a body that are kept for another try.
 const KEPT: usize = 64 * 1024;
-/// Bytes that Pingora lets an origin that speaks HTTP/2 send before they are asked for, on one connection.
-const ORIGIN_WINDOW: usize = 8 * 1024 * 1024;
 
 /// Bytes that one request can hold whose answer nobody takes, as many as they ever are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +49,10 @@ impl Held {
         http1: 13 * CHUNK + SEND_BUFFER,
         http2: CHUNK + PIECE + SEND_BUFFER + KEPT + STREAM_WINDOW as usize,
     };
-    /// By Pingora's way, and from an origin that is not told to wait before that.
+    /// By Pingora's way, and what an origin may send before it is asked for.
     const FROM_HTTP2: Self = Self {
-        http1: Self::FROM_HTTP1.http1 + ORIGIN_WINDOW,
-        http2: Self::FROM_HTTP1.http1 + STREAM_WINDOW as usize + ORIGIN_WINDOW,
+        http1: Self::FROM_HTTP1.http1 + WINDOW as usize,
+        http2: Self::FROM_HTTP1.http1 + STREAM_WINDOW as usize + WINDOW as usize,
     };
 
     /// If there are origins that may be spoken to over HTTP/2, or else.

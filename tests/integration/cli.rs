@@ -152,7 +152,7 @@ fn check_counts_idle_connections_by_the_dearest_that_listeners_take() {
 
 #[test]
 fn check_counts_answers_that_nobody_takes_by_what_their_origins_can_have_read() {
-    for (spoken, of_http1, of_http2) in [("http1", "864.0 KiB", "432.0 KiB"), ("http2", "8.8 MiB", "9.1 MiB")]
+    for (spoken, of_http1, of_http2) in [("http1", "864.0 KiB", "432.0 KiB"), ("http2", "1.1 MiB", "1.3 MiB")]
     {
         let upstream = format!("servers = [\"127.0.0.1:1\"]\nprotocol = \"{spoken}\"");
         let said = riskgate(&Setup::new().upstream("origin", &upstream).write(), &["check"]);

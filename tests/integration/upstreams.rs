@@ -19,6 +19,7 @@ mod names;
 mod reload;
 mod routing;
 mod transport;
+mod windows;
 
 /// A server on a thread of its own, for as long as the test process lives, that does this with every connection.
 pub(crate) fn serving<F: Future<Output = ()> + Send + 'static>(

@@ -40,6 +40,7 @@ pub use health::Fitness;
 pub use resolve::UpstreamError;
 pub use server::{Ids, Server};
 pub use settings::{Balance, Codes, Ejection, HashKey, ServerSpec, Settings, Statuses, Timeouts};
+pub(super) use transport::WINDOW;
 pub use transport::{Authorities, ClientIdentity, PemError, Protocol, Tls, Transport};
 pub use wish::Wish;
 

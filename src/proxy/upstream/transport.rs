@@ -84,7 +84,10 @@ pub enum PemError {
 }
 
 /// Requests that share an HTTP/2 connection.
-const STREAMS: usize = 100;
+const STREAMS: u32 = 100;
+/// Bytes of one answer over HTTP/2 that a server may send before they are asked for; a connection has room for as much of
+/// each of its requests, so that an answer that nobody takes holds up no other.
+pub(in crate::proxy) const WINDOW: u32 = 256 * 1024;
 
 impl Transport {
     /// Makes a peer one that is spoken to in this way. `server` is what its operator calls it.
@@ -95,7 +98,9 @@ impl Transport {
             Protocol::Auto => peer.options.set_http_version(2, 1),
         }
         if self.protocol != Protocol::Http1 {
-            peer.options.max_h2_streams = STREAMS;
+            peer.options.max_h2_streams = STREAMS as usize;
+            peer.options.h2_stream_window_size = Some(WINDOW);
+            peer.options.h2_connection_window_size = Some(STREAMS * WINDOW);
         }
         if self.buffers != Buffers::default() {
             let buffers = self.buffers;
