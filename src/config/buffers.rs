@@ -35,18 +35,18 @@ pub(super) const TO_CLIENTS: Key<BufferKind> = Key {
 pub(super) const FROM_CLIENTS: Key<BufferKind> = Key {
     name: "receive_buffer",
     kind: BufferKind(LEAST),
-    fallback: Fallback::Is("\"512KiB\""),
+    fallback: Fallback::Is("\"system\""),
     doc: "Memory that the system may hold for each connection of a client by TCP, of what the client has sent and the gate has \
           not read; about half of it is the most that comes in one round trip. By `\"system\"` it grows up to the last number \
-          of `net.ipv4.tcp_rmem`.",
+          of `net.ipv4.tcp_rmem`, with what the gate has read.",
 };
 
 pub(super) const FROM_SERVERS: Key<BufferKind> = Key {
     name: "receive_buffer",
     kind: BufferKind(LEAST),
-    fallback: Fallback::Is("\"256KiB\""),
+    fallback: Fallback::Is("\"system\""),
     doc: "The same for each connection to a server, of an answer that the gate has not read because its client does not take \
-          it: by 256 KiB, 15 MB/s come over a path of 10 ms. For far servers with large answers, write more, or `\"system\"`.",
+          it. A size has a price in speed: by 256 KiB, 15 MB/s come over a path of 10 ms.",
 };
 
 impl Kind for BufferKind {
