@@ -133,7 +133,8 @@ fn command(files: &Files) -> Command {
 }
 
 fn setup(origin: &Origin, silent: &Origin) -> Setup {
-    let servers = |addr| format!("servers = {}\nread_timeout = \"200ms\"", quoted(&[addr]));
+    let servers = |addr| format!("servers = {}", quoted(&[addr]));
+    let impatient = format!("{}\nread_timeout = \"200ms\"", servers(silent.addr()));
     Setup::new()
         .section("client", "trusted_proxies = [\"127.0.0.1/32\"]\nforward = \"truncated\"")
         .section("log", "level = \"trace\"")
@@ -145,7 +146,7 @@ fn setup(origin: &Origin, silent: &Origin) -> Setup {
         .route("api.example", "/silent", "silent")
         .upstream("good", &servers(origin.addr()))
         .upstream("dead", &servers(free_addr()))
-        .upstream("silent", &servers(silent.addr()))
+        .upstream("silent", &impatient)
 }
 
 /// Every kind of request that is answered, by one client.

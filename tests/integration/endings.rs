@@ -54,7 +54,7 @@ fn connections_that_the_gate_ends_are_counted_by_the_reason() {
     let tls = free_addr();
     let issued = Authority::new("test authority").server(&["a"]);
     let gate = Setup::new()
-        .section("server", "threads = 2\nhead_timeout = \"300ms\"\nread_timeout = \"1s\"")
+        .section("server", "threads = 2\nhead_timeout = \"2s\"\nread_timeout = \"1s\"")
         .listener("http2 = true")
         .listener(&format!(
             "[[listener]]\naddress = \"{tls}\"\ntls = {{ cert = \"@/cert.pem\", key = \"@/key.pem\" }}"

@@ -7,7 +7,7 @@ use crate::net::origin::{Answer, Gate, Origin};
 use crate::net::{Request, Response, free_addr};
 use crate::support::{Running, Setup, eventually, json, quoted, raw_origin, read_head};
 
-const SHORT: &str = "connect_timeout = \"300ms\"\nread_timeout = \"300ms\"";
+const SHORT: &str = "connect_timeout = \"2s\"\nread_timeout = \"2s\"";
 
 fn gate_to(servers: &[SocketAddr]) -> Running {
     let upstream = format!("servers = {}\n{SHORT}", quoted(servers));

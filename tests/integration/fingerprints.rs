@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use riskgate::facts::hello::{HelloReader, Progress};
 use riskgate::facts::ja4::Ja4;
@@ -12,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::certificates::{Authority, connect};
-use crate::net::{Body, Request};
+use crate::net::{Body, PATIENCE, Request};
 use crate::support::{Running, Setup, json};
 
 const CHROMIUM: &str = "t13d1516h2_8daaf6152771_e5627efa2ab1";
@@ -66,7 +65,7 @@ fn without_the_file_a_gate_does_not_start() {
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("in time") })
 }
 
 /// The fingerprint of this client, by what it sends to a socket that only listens.

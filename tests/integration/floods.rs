@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request as Head;
 
-use crate::net::Request;
+use crate::net::{PATIENCE, Request};
 use crate::support::{Running, Setup, eventually, raw_origin, read_head};
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("in time") })
 }
 
 fn serves(gate: &Running) {
@@ -27,7 +27,7 @@ pub(crate) fn flood(gate: SocketAddr, before: &[u8], frame: &[u8]) -> usize {
     const MOST: usize = 100_000;
     let stream = TcpStream::connect(gate).unwrap();
     let (mut reader, mut writer) = (stream.try_clone().unwrap(), stream);
-    reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    reader.set_read_timeout(Some(PATIENCE)).unwrap();
     // Whatever it says is taken, or it would stop to read.
     let reading = std::thread::spawn(move || {
         let mut buffer = [0; 4096];

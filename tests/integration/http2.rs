@@ -1,7 +1,6 @@
 //! HTTP/2 toward clients: over TLS and in the clear, with bodies and trailers, refused calls, and floods.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -10,12 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::certificates::{Authority, connect};
-use crate::net::{self, Client};
+use crate::net::{self, Client, PATIENCE};
 use crate::support::Setup;
 
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("in time") })
 }
 
 pub(crate) async fn client(

@@ -143,7 +143,7 @@ fn an_upgraded_connection_is_in_flight_until_it_closes() {
 fn a_request_that_is_cut_off_gives_its_place_back() {
     let held = Gate::default();
     let origin = origin(&held);
-    let upstream = format!("servers = [\"{}\"]\nread_timeout = \"300ms\"", origin.addr());
+    let upstream = format!("servers = [\"{}\"]\nread_timeout = \"1s\"", origin.addr());
     let gate = single().section("request", "max_body = \"1KiB\"").upstream("origin", &upstream).start();
     assert_eq!(gate.send(&from(US, "/held")).status, 504);
     until_held(&gate, 0);

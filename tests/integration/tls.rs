@@ -2,13 +2,12 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::certificates::{Authority, Issued, connect};
-use crate::net::{Client, Request};
+use crate::net::{Client, PATIENCE, Request};
 use crate::support::{Running, Setup, eventually};
 
 const LISTENER: &str = "tls = { cert = \"@/tls/cert.pem\", key = \"@/tls/key.pem\" }";
@@ -28,7 +27,7 @@ fn shows(issued: &Issued) -> Setup {
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("in time") })
 }
 
 /// What one request brings, as text, head and body.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long one read or write may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_HEAD: u64 = 1024 * 1024;
 
 /// A loopback address whose port was free a moment ago.

@@ -9,12 +9,13 @@ use http::Request;
 use tokio::net::TcpStream;
 
 use super::{narrow, origin};
+use crate::net::PATIENCE;
 use crate::net::origin::Origin;
 use crate::support::{Running, Setup};
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.expect("in time") })
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await.expect("in time") })
 }
 
 async fn open(gate: &Running, path: &str) -> (ResponseFuture, SendStream<Bytes>) {
