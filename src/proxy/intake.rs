@@ -22,6 +22,8 @@ pub(super) struct Intake {
     waited: Duration,
     last: Tick,
     talk: Talk,
+    /// Whether the origin is waited for, and not the client.
+    paused: bool,
 }
 
 /// Whether a read ends by itself.
@@ -48,12 +50,23 @@ impl Intake {
     /// A body of which nothing was read yet.
     pub(super) fn new(bounds: Arc<BodyBounds>, reads: Reads, longest: Duration, now: Tick) -> Self {
         let (waited, talk) = (Duration::ZERO, Talk::Monologue);
-        Self { bounds, reads, longest, read: 0, waited, last: now, talk }
+        Self { bounds, reads, longest, read: 0, waited, last: now, talk, paused: false }
     }
 
     /// Begins anew: what was read so far is sent on from the start.
     pub(super) fn begin(&mut self, now: Tick) {
         (self.read, self.waited, self.last, self.talk) = (0, Duration::ZERO, now, Talk::Monologue);
+        self.paused = false;
+    }
+
+    /// Notes that the origin is to take what was read, and nothing more is read until it has.
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Notes that the origin has taken that.
+    pub(super) fn resume(&mut self, now: Tick) {
+        (self.paused, self.last) = (false, now);
     }
 
     /// Notes that the origin answers.
@@ -85,7 +98,7 @@ impl Intake {
     /// Whether the client has used up its time.
     pub(super) fn is_late(&self, now: Tick) -> bool {
         let pause = now.elapsed().saturating_sub(self.last.elapsed());
-        self.left().is_some_and(|left| left.is_none_or(|left| left < pause))
+        !self.paused && self.left().is_some_and(|left| left.is_none_or(|left| left < pause))
     }
 
     /// What is left of the client's time: `Some(None)` if it is used up, `None` if there is no bound.
@@ -168,5 +181,17 @@ mod tests {
         assert!(!intake.is_late(at(7_200_000)));
         assert_eq!(intake.patience(), Duration::from_secs(60));
         assert_eq!(intake.hear(10, false, at(3_600_001)), Err(Unserved::LargeBody), "but not for ever");
+    }
+
+    #[test]
+    fn a_pause_in_which_the_origin_takes_its_time_is_not_the_clients() {
+        let mut intake = intake(u64::MAX, 100, Reads::Untimed);
+        assert_eq!(intake.hear(1, false, at(1000)), Ok(()));
+        intake.pause();
+        assert!(!intake.is_late(at(60_000)));
+        intake.resume(at(60_000));
+        assert_eq!(intake.hear(1, false, at(61_000)), Ok(()));
+        assert!(intake.is_late(at(80_000)));
+        assert_eq!(intake.hear(1, false, at(80_000)), Err(Unserved::SlowBody));
     }
 }

@@ -5,11 +5,13 @@
 //! answer before the client has taken the last of it, nor of a body before the origin has. What a request must be like is
 //! said in `fits`, in full; any other takes Pingora's way. Both tell origin and client the same.
 
+mod hands;
+mod outgoing;
 mod upload;
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
@@ -21,8 +23,10 @@ use pingora::proxy::Session;
 use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_timeout::timeout;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+use self::hands::Hand;
+use self::outgoing::Outgoing;
 use self::upload::{Next, Upload, next};
 use super::Gate;
 use super::exchange::{Exchange, Judged};
@@ -153,7 +157,7 @@ impl Gate {
                     return Ok(());
                 }
                 origin.respect_keepalive();
-                if let Some(stream) = origin.reuse().await {
+                if let Some(stream) = origin.reuse().await.and_then(|stream| upload.release(stream)) {
                     server.idle.give_back(stream, self.clock.tick());
                 }
                 Ok(())
@@ -162,7 +166,7 @@ impl Gate {
         }
     }
 
-    /// Sends the head. What comes back can be read.
+    /// Sends the head. What comes back can be read, and the body be sent.
     async fn ask(
         &self,
         session: &Session,
@@ -170,24 +174,29 @@ impl Gate {
         server: &Server,
         exchange: &Exchange,
         has_body: bool,
-    ) -> Result<OriginSession> {
+    ) -> Result<(OriginSession, Upload)> {
         let (request, options) = (session.req_header(), &server.peer.options);
-        // That the answer has no body, whatever its head says, and how the body of a request is framed, Pingora knows only
-        // of a request that it has written.
-        let knows = request.method == Method::HEAD || has_body;
-        if !knows {
+        let (read_timeout, write_timeout) = (options.read_timeout, options.write_timeout);
+        // That the answer has no body, whatever its head says, Pingora knows only of a request that it has written.
+        if request.method != Method::HEAD && !has_body {
             let head = self.head_for_origin(request, exchange)?;
-            send(&mut stream, &head, options.write_timeout).await.map_err(|error| error.into_up())?;
+            send(&mut stream, &mut &*head, write_timeout).await.map_err(|error| error.into_up())?;
+            let mut origin = OriginSession::new_with_options(stream, &server.peer);
+            origin.read_timeout = read_timeout;
+            return Ok((origin, Upload::new(None, read_timeout)));
+        }
+        let mut request = for_origin(session, has_body)?;
+        self.tell_origin(&mut request, exchange)?;
+        let mut out = None;
+        if has_body {
+            let hand = Hand::of(stream);
+            stream = Box::new(hand.clone());
+            out = Some(Outgoing::of(&request, hand, write_timeout)?);
         }
         let mut origin = OriginSession::new_with_options(stream, &server.peer);
-        origin.read_timeout = options.read_timeout;
-        origin.write_timeout = options.write_timeout;
-        if knows {
-            let mut request = for_origin(session, has_body)?;
-            self.tell_origin(&mut request, exchange)?;
-            origin.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
-        }
-        Ok(origin)
+        origin.read_timeout = read_timeout;
+        in_time(write_timeout, origin.write_request_header(Box::new(request))).await?;
+        Ok((origin, Upload::new(out, read_timeout)))
     }
 
     /// Sends head and body and passes the answer on, which may begin before the body has ended.
@@ -200,19 +209,22 @@ impl Gate {
     ) -> Result<(OriginSession, Upload)> {
         let has_body = !session.is_body_empty();
         self.begin_body(session, exchange);
-        let mut origin = self.ask(session, stream, server, exchange, has_body).await?;
-        let mut upload = Upload::new(has_body);
+        let (mut origin, mut upload) = self.ask(session, stream, server, exchange, has_body).await?;
         if has_body {
-            Box::pin(self.begin_upload(session, &mut origin, exchange, &mut upload)).await?;
+            self.begin_upload(session, exchange, &mut upload)?;
         }
         loop {
-            let body = session.read_body_or_idle(upload.is_over());
-            let task = match next(origin.read_response_task(), body, &upload).await {
+            upload.time(&mut origin);
+            let body = session.read_body_or_idle(!upload.is_open());
+            let task = match next(origin.read_response_task(), body, &mut upload).await {
+                Next::Taken => {
+                    self.passed_up(exchange, &upload);
+                    continue;
+                }
                 Next::OfAnswer(task) => task.map_err(|error| upload.blame(error.into_up()))?,
                 Next::OfBody(piece) => {
                     let piece = piece.map_err(|error| error.into_down())?;
-                    // Large, and only for those that have a body.
-                    Box::pin(self.pass_up(session, &mut origin, exchange, &mut upload, piece)).await?;
+                    self.pass_up(session, exchange, &mut upload, piece)?;
                     continue;
                 }
             };
@@ -227,6 +239,7 @@ impl Gate {
                 continue;
             }
             if !upload.is_over() {
+                // Large, and only for those that have a body.
                 Box::pin(self.pass_both(session, &mut origin, exchange, &mut upload, ended)).await?;
             } else if !ended {
                 let passed = pass_body(&mut session.downstream_session, &mut origin).await;
@@ -237,19 +250,31 @@ impl Gate {
     }
 }
 
-/// Writes all of a head. What cannot be written in time is given up.
-async fn send(stream: &mut Stream, head: &[u8], time: Option<Duration>) -> Result<()> {
-    let sending = async {
-        stream.write_all(head).await?;
-        stream.flush().await
-    };
-    let sent = match time {
+/// Writes all of something. What cannot be written in time is given up.
+async fn send(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &mut impl Buf,
+    time: Option<Duration>,
+) -> Result<()> {
+    in_time(time, async {
+        let sent = match stream.write_all_buf(bytes).await {
+            Ok(()) => stream.flush().await,
+            Err(error) => Err(error),
+        };
+        sent.or_err(ErrorType::WriteError, "while asking an origin")
+    })
+    .await
+}
+
+/// Does something that an origin is to take, in time.
+async fn in_time<T>(time: Option<Duration>, doing: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = match time {
         Some(time) => {
-            timeout(time, sending).await.or_err(ErrorType::WriteTimedout, "while asking an origin")?
+            timeout(time, doing).await.or_err(ErrorType::WriteTimedout, "while asking an origin").flatten()
         }
-        None => sending.await,
+        None => doing.await,
     };
-    sent.or_err(ErrorType::WriteError, "while asking an origin")
+    done.map_err(|error| error.into_up())
 }
 
 /// Passes the body of an answer on, piece by piece. The client's pace is the origin's.

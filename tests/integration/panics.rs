@@ -144,6 +144,21 @@ fn assert_a_call_is_unharmed() {
     assert!(gate.metrics().lines().any(|line| line == "riskgate_panics_total 1"), "{}", gate.metrics());
 }
 
+/// The same for a request over HTTP/2 while its body is sent, to a server that takes none of it.
+fn assert_a_body_is_unharmed(server: SocketAddr) {
+    let gate = wary(server, "eject_after = 1");
+    block_on(async {
+        let mut client = clear(gate.addr).await;
+        let post = |path: &str| http::Request::post(format!("http://api.example{path}"));
+        let broken = send(&mut client, post("/boom"), &[b"some", b"more"]).await.unwrap();
+        assert_eq!(broken.status(), 500, "{}", broken.body());
+        assert_eq!(send(&mut client, post("/fine"), &[b"x"]).await.unwrap().status(), 200);
+    });
+    assert_eq!(panics(&gate), 1);
+    let shown = || json(&gate.ask(&Request::get("/api/traffic")))["process"]["in_flight"].as_u64();
+    eventually("all to end", || (shown() == Some(0)).then_some(()));
+}
+
 #[test]
 #[ignore = "started by another test, since it listens to all that this process logs"]
 fn a_gate_whose_listener_to_logs_panics() {
@@ -157,6 +172,7 @@ fn a_gate_whose_listener_to_logs_panics() {
         assert_unharmed(ill.addr(), method, "response_filter");
     }
     assert_a_call_is_unharmed();
+    assert_a_body_is_unharmed(broken);
     println!("all were unharmed");
 }
 
@@ -165,7 +181,7 @@ fn a_panic_in_a_filter_of_the_way_to_the_origin_or_back_ends_its_own_request_and
     let output = told::alone("panics::a_gate_whose_listener_to_logs_panics");
     let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.contains("all were unharmed"), "{said}{log}");
-    assert_eq!(log.matches("who listens makes a mistake").count(), 7, "{log}");
+    assert_eq!(log.matches("who listens makes a mistake").count(), 8, "{log}");
 }
 
 /// What the gate logs behind its answer to a request that was not proxied, and where there is no room for a record.

@@ -4,6 +4,7 @@
 //! Every test asks both ways. `Keep-Alive` is between neighbours and not passed on; over HTTP/1.1 a request that has it
 //! takes the long way, and is otherwise the same.
 
+mod connections;
 mod http2;
 mod stuck;
 mod uploads;

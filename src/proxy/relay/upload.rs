@@ -1,19 +1,22 @@
 //! The body of a request on the short way: each piece is sent on before the next one is read, so that the origin's pace
 //! is the client's.
 //!
-//! What is read of it is measured as on Pingora's way, and kept for another try only if the request may be repeated. An
-//! origin that takes no more of a body may answer all the same.
+//! What is read of it is measured as on Pingora's way, and kept for another try only if the request may be repeated. While
+//! the origin takes a piece, its answer is read: it may answer and take no more.
 
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use pingora::protocols::Stream;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as OriginSession;
 use pingora::proxy::Session;
-use pingora::{Error, ErrorSource, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_timeout::timeout;
 
+use super::outgoing::{Outgoing, Writing};
 use super::pass_all_but_last;
 use crate::proxy::Gate;
 use crate::proxy::exchange::Exchange;
@@ -21,13 +24,21 @@ use crate::proxy::exchange::Exchange;
 /// How far a body has come.
 pub(super) struct Upload {
     state: State,
+    /// Where it goes, if there is one.
+    out: Option<Outgoing>,
     /// Whether it is the body's turn, if more of it is there as well as of the answer.
     is_next: bool,
+    /// Whether the answer ended before the origin had all of it.
+    is_outrun: bool,
+    /// How long the origin may be silent while nothing is written.
+    patience: Option<Duration>,
 }
 
 enum State {
     /// More is to come.
     Open,
+    /// A piece is being written.
+    Writing { writing: Writing, is_end: bool },
     /// The origin has all of it.
     Whole,
     /// It took no more, for this.
@@ -38,6 +49,8 @@ enum State {
 
 /// What comes first.
 pub(super) enum Next<A, B> {
+    /// The origin has taken a piece of the body, or never will.
+    Taken,
     /// Something of the answer.
     OfAnswer(A),
     /// Something of the body.
@@ -46,18 +59,25 @@ pub(super) enum Next<A, B> {
 
 impl Upload {
     /// A body of which nothing was sent yet, or none.
-    pub(super) fn new(has_body: bool) -> Self {
-        Self { state: if has_body { State::Open } else { State::Whole }, is_next: false }
+    pub(super) fn new(out: Option<Outgoing>, patience: Option<Duration>) -> Self {
+        let state = if out.is_some() { State::Open } else { State::Whole };
+        Self { state, out, is_next: false, is_outrun: false, patience }
     }
 
     /// Whether nothing more of it is sent.
     pub(super) fn is_over(&self) -> bool {
-        !matches!(self.state, State::Open)
+        !matches!(self.state, State::Open | State::Writing { .. })
     }
 
-    /// Whether the origin has all of it.
+    /// Whether the next piece of it can be sent.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Whether the origin had all of it before its answer ended. No other connection is used again: whatever the origin
+    /// makes of the rest, it is no request of somebody else.
     pub(super) fn is_whole(&self) -> bool {
-        matches!(self.state, State::Whole)
+        matches!(self.state, State::Whole) && !self.is_outrun
     }
 
     /// Why there is no answer: that the origin did not take the body comes first.
@@ -66,20 +86,76 @@ impl Upload {
             return error;
         }
         match std::mem::replace(&mut self.state, State::GivenUp) {
-            State::Refused(earlier) => earlier,
-            State::Open | State::Whole | State::GivenUp => error,
+            State::Refused(mut earlier) => {
+                // Closed before it said anything: that may have been before it was asked.
+                if *earlier.etype() == ErrorType::WriteError {
+                    earlier.retry = error.retry;
+                }
+                earlier
+            }
+            State::Open | State::Writing { .. } | State::Whole | State::GivenUp => error,
         }
+    }
+
+    /// The connection that the origin gave back.
+    pub(super) fn release(self, stream: Stream) -> Option<Stream> {
+        match self.out {
+            None => Some(stream),
+            Some(out) => {
+                drop(stream);
+                out.release()
+            }
+        }
+    }
+
+    /// An origin that takes a piece has the time for that, and is not silent.
+    pub(super) fn time(&self, origin: &mut OriginSession) {
+        let writes = matches!(self.state, State::Writing { .. });
+        origin.read_timeout = self.patience.filter(|_| !writes);
+    }
+
+    /// Begins to write a piece.
+    fn send(&mut self, piece: Bytes, is_end: bool) -> Result<()> {
+        if let Some(out) = &mut self.out {
+            self.state = State::Writing { writing: out.write(piece, is_end)?, is_end };
+        }
+        Ok(())
+    }
+
+    /// Goes on writing. Ready when the piece that is being written has been taken, or never will be.
+    fn poll_taken(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let State::Writing { writing, is_end } = &mut self.state else { return Poll::Pending };
+        self.state = match std::task::ready!(writing.as_mut().poll(context)) {
+            Ok(()) if *is_end => State::Whole,
+            Ok(()) => State::Open,
+            Err(error) => State::Refused(error.into_up()),
+        };
+        Poll::Ready(())
+    }
+
+    /// Notes that the answer has ended.
+    fn answered(&mut self) {
+        let has_all = match self.state {
+            State::Whole => true,
+            State::Open => self.out.as_ref().is_some_and(Outgoing::is_complete),
+            State::Writing { .. } | State::Refused(_) | State::GivenUp => false,
+        };
+        self.is_outrun = !has_all;
     }
 }
 
-/// What is there first, of the answer or of the body. They take turns when both are.
+/// What is there first, of the answer or of the body, while the origin is sent what it is to take. They take turns when
+/// both are.
 pub(super) async fn next<A: Future, B: Future>(
     answer: A,
     body: B,
-    upload: &Upload,
+    upload: &mut Upload,
 ) -> Next<A::Output, B::Output> {
     let (mut answer, mut body) = (pin!(answer), pin!(body));
     std::future::poll_fn(|context| {
+        if upload.poll_taken(context).is_ready() {
+            return Poll::Ready(Next::Taken);
+        }
         if upload.is_next
             && let Poll::Ready(piece) = body.as_mut().poll(context)
         {
@@ -98,10 +174,9 @@ pub(super) async fn next<A: Future, B: Future>(
 
 impl Gate {
     /// Sends what was read of a body before, which is all that was kept.
-    pub(super) async fn begin_upload(
+    pub(super) fn begin_upload(
         &self,
         session: &mut Session,
-        origin: &mut OriginSession,
         exchange: &mut Exchange,
         upload: &mut Upload,
     ) -> Result<()> {
@@ -109,33 +184,38 @@ impl Gate {
             session.enable_retry_buffering();
         }
         match session.get_retry_buffer() {
-            Some(kept) => self.pass_up(session, origin, exchange, upload, Some(kept)).await,
+            Some(kept) => self.pass_up(session, exchange, upload, Some(kept)),
             None => Ok(()),
         }
     }
 
-    /// Passes a piece of a body on to the origin; `None` is its end. An error of the origin is kept: it may answer.
-    pub(super) async fn pass_up(
+    /// Passes a piece of a body on to the origin; `None` is its end. That the origin does not take it is kept: it may
+    /// answer.
+    pub(super) fn pass_up(
         &self,
         session: &mut Session,
-        origin: &mut OriginSession,
         exchange: &mut Exchange,
         upload: &mut Upload,
         piece: Option<Bytes>,
     ) -> Result<()> {
         upload.is_next = false;
-        if upload.is_over() {
+        if !upload.is_open() {
             return Ok(());
         }
         let is_end = piece.is_none() || session.is_body_done();
         let piece = piece.unwrap_or_default();
         self.hear(session, piece.len(), is_end, exchange)?;
-        match send(origin, &piece, is_end).await {
-            Ok(()) if is_end => upload.state = State::Whole,
-            Ok(()) => {}
-            Err(error) => upload.state = State::Refused(error.into_up()),
+        if let Some(intake) = exchange.intake() {
+            intake.pause();
         }
-        Ok(())
+        upload.send(piece, is_end)
+    }
+
+    /// Notes that the origin has taken a piece: from here on it waits for the client.
+    pub(super) fn passed_up(&self, exchange: &mut Exchange, upload: &Upload) {
+        if let Some(intake) = exchange.intake().filter(|_| upload.is_open()) {
+            intake.resume(self.clock.tick());
+        }
     }
 
     /// Passes both on, the answer, unless it has `ended`, and the body.
@@ -148,8 +228,10 @@ impl Gate {
         mut ended: bool,
     ) -> Result<()> {
         while !ended {
-            let body = session.downstream_session.read_body_or_idle(upload.is_over());
+            upload.time(origin);
+            let body = session.downstream_session.read_body_or_idle(!upload.is_open());
             match next(origin.read_body_ref(), body, upload).await {
+                Next::Taken => self.passed_up(exchange, upload),
                 Next::OfAnswer(body) => {
                     let body = match body {
                         Ok(body) => body,
@@ -163,44 +245,38 @@ impl Gate {
                 }
                 Next::OfBody(piece) => {
                     let piece = piece.map_err(|error| error.into_down())?;
-                    self.pass_up(session, origin, exchange, upload, piece).await?;
+                    self.pass_up(session, exchange, upload, piece)?;
                 }
             }
         }
-        self.pass_rest_up(session, origin, exchange, upload).await
+        upload.answered();
+        self.pass_rest_up(session, exchange, upload).await
     }
 
     /// Passes what is left of a body on after the answer. A client that does not go on with it is not waited for.
     async fn pass_rest_up(
         &self,
         session: &mut Session,
-        origin: &mut OriginSession,
         exchange: &mut Exchange,
         upload: &mut Upload,
     ) -> Result<()> {
         while !upload.is_over() {
-            match timeout(self.patience.read, session.read_body_or_idle(false)).await {
-                Ok(piece) => {
+            let is_open = upload.is_open();
+            let body = session.read_body_or_idle(!is_open);
+            let next = next(std::future::pending::<()>(), body, upload);
+            match timeout(self.patience.read, next).await {
+                Ok(Next::OfBody(piece)) => {
                     let piece = piece.map_err(|error| error.into_down())?;
-                    self.pass_up(session, origin, exchange, upload, piece).await?;
+                    self.pass_up(session, exchange, upload, piece)?;
                 }
-                Err(_) => upload.state = State::GivenUp,
+                Ok(Next::Taken | Next::OfAnswer(())) => {}
+                Err(_) if is_open => upload.state = State::GivenUp,
+                // To write has its own time.
+                Err(_) => {}
             }
         }
         Ok(())
     }
-}
-
-/// Writes a piece of a body, and its end.
-async fn send(origin: &mut OriginSession, piece: &[u8], is_end: bool) -> Result<()> {
-    // In chunks, one of no length would be the end.
-    if !piece.is_empty() {
-        origin.write_body(piece).await?;
-    }
-    if is_end {
-        origin.finish_body().await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -209,20 +285,29 @@ mod tests {
     use pingora::ErrorType;
     use std::future::{pending, ready};
 
-    async fn first(upload: &Upload) -> &'static str {
+    fn upload(state: State) -> Upload {
+        Upload { state, is_next: false, ..Upload::new(None, None) }
+    }
+
+    fn writing(writing: impl Future<Output = Result<()>> + Send + 'static, is_end: bool) -> State {
+        State::Writing { writing: Box::pin(writing), is_end }
+    }
+
+    async fn first(upload: &mut Upload) -> &'static str {
         match next(ready(()), ready(()), upload).await {
             Next::OfAnswer(()) => "answer",
             Next::OfBody(()) => "body",
+            Next::Taken => "taken",
         }
     }
 
     #[tokio::test]
     async fn answer_and_body_take_turns_and_neither_waits_for_the_other() {
         for is_next in [false, true] {
-            let upload = Upload { state: State::Open, is_next };
-            assert_eq!(first(&upload).await, if is_next { "body" } else { "answer" });
-            assert!(matches!(next(pending::<()>(), ready(1), &upload).await, Next::OfBody(1)));
-            assert!(matches!(next(ready(2), pending::<()>(), &upload).await, Next::OfAnswer(2)));
+            let mut upload = Upload { is_next, ..upload(State::Open) };
+            assert_eq!(first(&mut upload).await, if is_next { "body" } else { "answer" });
+            assert!(matches!(next(pending::<()>(), ready(1), &mut upload).await, Next::OfBody(1)));
+            assert!(matches!(next(ready(2), pending::<()>(), &mut upload).await, Next::OfAnswer(2)));
         }
     }
 
@@ -230,14 +315,11 @@ mod tests {
     fn an_answer_that_fails_after_the_body_was_refused_failed_for_that() {
         let error = |kind, source| Error::create(kind, source, None, None);
         let read = || error(ErrorType::ReadError, ErrorSource::Upstream);
-        let refused = || Upload {
-            state: State::Refused(error(ErrorType::WriteTimedout, ErrorSource::Upstream)),
-            is_next: false,
-        };
+        let refused = || upload(State::Refused(error(ErrorType::WriteTimedout, ErrorSource::Upstream)));
         assert_eq!(*refused().blame(read()).etype(), ErrorType::WriteTimedout);
         let gone = error(ErrorType::WriteError, ErrorSource::Downstream);
         assert_eq!(*refused().blame(gone).etype(), ErrorType::WriteError, "it was the client");
-        assert_eq!(*Upload::new(true).blame(read()).etype(), ErrorType::ReadError);
+        assert_eq!(*upload(State::Open).blame(read()).etype(), ErrorType::ReadError);
     }
 
     #[test]
@@ -245,12 +327,40 @@ mod tests {
         let refused = State::Refused(Error::new(ErrorType::WriteError));
         for (state, over, whole) in [
             (State::Open, false, false),
+            (writing(pending(), true), false, false),
             (State::Whole, true, true),
             (refused, true, false),
             (State::GivenUp, true, false),
         ] {
-            let upload = Upload { state, is_next: false };
+            let upload = upload(state);
             assert_eq!((upload.is_over(), upload.is_whole()), (over, whole));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_looked_at_while_a_piece_is_written_and_no_other_piece_is_sent() {
+        let mut stuck = upload(writing(pending(), false));
+        assert_eq!((first(&mut stuck).await, stuck.is_open()), ("answer", false));
+        let mut taken = upload(writing(ready(Ok(())), false));
+        assert_eq!((first(&mut taken).await, taken.is_open()), ("taken", true));
+        let mut last = upload(writing(ready(Ok(())), true));
+        assert_eq!((first(&mut last).await, last.is_whole()), ("taken", true));
+        let mut refused = upload(writing(ready(Err(Error::new(ErrorType::WriteError))), true));
+        assert_eq!(
+            (first(&mut refused).await, refused.is_over(), refused.is_whole()),
+            ("taken", true, false)
+        );
+    }
+
+    #[test]
+    fn a_connection_whose_answer_ended_before_the_body_is_not_used_again() {
+        for (state, is_whole) in
+            [(State::Whole, true), (State::Open, false), (writing(pending(), true), false)]
+        {
+            let mut upload = upload(state);
+            upload.answered();
+            upload.state = State::Whole;
+            assert_eq!(upload.is_whole(), is_whole);
         }
     }
 }

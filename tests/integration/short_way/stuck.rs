@@ -3,18 +3,23 @@
 //!
 //! What the system holds between gate and origin comes on top; the origin's own buffer is small.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Builder;
-use nix::sys::socket::{setsockopt, sockopt::SndBuf};
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{RcvBuf, SndBuf},
+};
 use tokio::net::TcpStream;
 
 use super::http2::{over_http2, setup};
 use super::uploads::{begin, send_all, told_of};
 use crate::http2::{block_on, clear};
+use crate::net::PATIENCE;
 use crate::support::{Running, raw_origin, read_head};
 
 const KIB: usize = 1024;
@@ -92,4 +97,68 @@ fn a_body_that_the_origin_does_not_read_is_not_read_either() {
     assert_eq!(status, 504);
     // A window of HTTP/2, and some MiB that the system takes.
     assert!(sent <= 16 << 20, "{sent} bytes were taken of the body");
+}
+
+/// What origins answer before they have a body.
+const REFUSAL: &[u8] = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\n\r\nless";
+
+/// Reads a little of a body and then no more of it. Its answer comes when it is told, and it stays until it is told again.
+fn fed_up() -> (SocketAddr, mpsc::Sender<()>) {
+    let (tell, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let origin = raw_origin(move |mut stream| {
+        setsockopt(&stream, RcvBuf, &4096).unwrap();
+        read_head(&mut stream);
+        stream.read_exact(&mut [0; KIB]).unwrap();
+        let told = told.lock().unwrap();
+        told.recv_timeout(PATIENCE).unwrap();
+        stream.write_all(REFUSAL).unwrap();
+        let _ = told.recv_timeout(PATIENCE);
+    });
+    (origin, tell)
+}
+
+/// Sends until nothing more is taken.
+async fn send_until_stuck(stream: &mut h2::SendStream<Bytes>) {
+    loop {
+        stream.reserve_capacity(16 * KIB);
+        let room = std::future::poll_fn(|context| stream.poll_capacity(context));
+        match tokio::time::timeout(Duration::from_millis(500), room).await {
+            Ok(room) => stream.send_data(vec![b'x'; room.unwrap().unwrap()].into(), false).unwrap(),
+            Err(_) => return,
+        }
+    }
+}
+
+#[test]
+fn an_answer_reaches_the_client_while_the_origin_takes_no_more_of_the_body() {
+    let (origin, tell) = fed_up();
+    let gate = gate(origin, "write_timeout = \"60s\"\nread_timeout = \"60s\"");
+    block_on(async {
+        let mut client = clear(gate.addr).await;
+        let (answer, mut stream) = begin(&mut client, "/").await;
+        send_until_stuck(&mut stream).await;
+        tell.send(()).unwrap();
+        let (head, mut body) = answer.await.unwrap().into_parts();
+        assert_eq!(head.status, 413);
+        assert_eq!(body.data().await.unwrap().unwrap(), "less");
+        assert!(body.data().await.is_none());
+    });
+}
+
+#[test]
+fn a_client_that_leaves_is_noticed_while_the_origin_takes_no_more_of_the_body() {
+    let (origin, _tell) = fed_up();
+    let gate = gate(origin, "write_timeout = \"60s\"\nread_timeout = \"60s\"");
+    block_on(async {
+        let mut client = clear(gate.addr).await;
+        let (_answer, mut stream) = begin(&mut client, "/").await;
+        send_until_stuck(&mut stream).await;
+        stream.send_reset(h2::Reason::CANCEL);
+        while gate.records(0).is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    let record = gate.records(1).remove(0);
+    assert_eq!((&record["fault"], &record["status"]), (&"client_gone".into(), &499.into()), "{record}");
 }

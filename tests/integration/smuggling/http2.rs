@@ -14,6 +14,7 @@ type Shape = (&'static [(&'static str, &'static str)], &'static str);
 
 const GET: (&str, &str) = (":method", "GET");
 const POST: (&str, &str) = (":method", "POST");
+const HEAD: (&str, &str) = (":method", "HEAD");
 const HTTP: (&str, &str) = (":scheme", "http");
 const A: (&str, &str) = (":authority", "a");
 const X: (&str, &str) = (":path", "/x");
@@ -35,6 +36,15 @@ const SHAPES: &[Shape] = &[
     (&[POST, HTTP, A, X, ("content-length", "3"), ("content-length", "4")], "abc"),
     (&[POST, HTTP, A, X, ("content-length", "3, 3")], "abc"),
     (&[POST, HTTP, A, X, ("content-length", "+3")], "abc"),
+    (&[POST, HTTP, A, X, ("content-length", "3"), ("content-length", "3")], "abc"),
+    (&[POST, HTTP, A, X, ("content-length", "3")], ""),
+    (&[GET, HTTP, A, X, ("content-length", "3")], ""),
+    (&[HEAD, HTTP, A, X, ("content-length", "3")], ""),
+    (&[HEAD, HTTP, A, X, ("content-length", "9")], "abc"),
+    // Tunnels.
+    (&[(":method", "CONNECT"), (":authority", "a:80")], ""),
+    (&[(":method", "CONNECT"), (":authority", "a:80")], INNER),
+    (&[(":method", "CONNECT"), (":protocol", "websocket"), HTTP, A, X], ""),
     // Fields that would be lines.
     (&[GET, HTTP, A, X, ("y", "1\r\nz: 2")], ""),
     (&[GET, HTTP, A, X, ("y", "1\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")], ""),
@@ -70,6 +80,8 @@ const FINE: &[Shape] = &[
     (&[GET, HTTP, A, X, ("y", "1"), ("te", "trailers")], ""),
     (&[POST, HTTP, A, X, ("content-length", "3")], "abc"),
     (&[POST, HTTP, A, X], INNER),
+    (&[HEAD, HTTP, A, X, ("content-length", "3"), ("expect", "100-continue")], "abc"),
+    (&[(":method", "OPTIONS"), HTTP, A, (":path", "*")], ""),
 ];
 
 /// This one may reach it as far as it says how long it is.
@@ -135,7 +147,14 @@ fn what_would_be_two_requests_at_the_origin_is_none() {
     let received = origin.received();
     let seen: Vec<_> =
         received.iter().map(|it| (&*it.method, &*it.target, String::from_utf8_lossy(&it.body))).collect();
-    let expected = [("POST", "/last", ""), ("GET", "/x", ""), ("POST", "/x", "abc"), ("POST", "/x", INNER)];
+    let expected = [
+        ("POST", "/last", ""),
+        ("GET", "/x", ""),
+        ("POST", "/x", "abc"),
+        ("POST", "/x", INNER),
+        ("HEAD", "/x", "abc"),
+        ("OPTIONS", "*", ""),
+    ];
     assert_eq!(seen, expected.map(|(method, target, body)| (method, target, body.into())));
 }
 
