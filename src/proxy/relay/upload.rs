@@ -282,7 +282,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pingora::ErrorType;
+    use pingora::RetryType;
     use std::future::{pending, ready};
 
     fn upload(state: State) -> Upload {
@@ -317,6 +317,15 @@ mod tests {
         let read = || error(ErrorType::ReadError, ErrorSource::Upstream);
         let refused = || upload(State::Refused(error(ErrorType::WriteTimedout, ErrorSource::Upstream)));
         assert_eq!(*refused().blame(read()).etype(), ErrorType::WriteTimedout);
+        let stale = || {
+            let mut closed = error(ErrorType::ConnectionClosed, ErrorSource::Upstream);
+            closed.retry = RetryType::ReusedOnly;
+            closed
+        };
+        let broken = State::Refused(error(ErrorType::WriteError, ErrorSource::Upstream));
+        let may_be_stale = |error: Box<Error>| matches!(error.retry, RetryType::ReusedOnly);
+        assert!(may_be_stale(upload(broken).blame(stale())), "it may have been closed before");
+        assert!(!may_be_stale(refused().blame(stale())), "it was open, and took nothing");
         let gone = error(ErrorType::WriteError, ErrorSource::Downstream);
         assert_eq!(*refused().blame(gone).etype(), ErrorType::WriteError, "it was the client");
         assert_eq!(*upload(State::Open).blame(read()).etype(), ErrorType::ReadError);

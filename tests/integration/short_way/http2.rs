@@ -34,7 +34,7 @@ impl Way {
 }
 
 /// Speaks TLS before an origin, and no HTTP/2.
-fn old(origin: SocketAddr) -> SocketAddr {
+pub(super) fn old(origin: SocketAddr) -> SocketAddr {
     let issued = Authority::new("test authority").server(&["api.internal"]);
     let acceptor = TlsAcceptor::from(Arc::new(issued.server_config(&["http/1.1"])));
     serving(move |stream| {

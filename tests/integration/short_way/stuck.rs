@@ -20,7 +20,7 @@ use super::http2::{over_http2, setup};
 use super::uploads::{begin, send_all, told_of};
 use crate::http2::{block_on, clear};
 use crate::net::PATIENCE;
-use crate::support::{Running, raw_origin, read_head};
+use crate::support::{Running, Setup, raw_origin, read_head};
 
 const KIB: usize = 1024;
 
@@ -161,4 +161,23 @@ fn a_client_that_leaves_is_noticed_while_the_origin_takes_no_more_of_the_body() 
     });
     let record = gate.records(1).remove(0);
     assert_eq!((&record["fault"], &record["status"]), (&"client_gone".into(), &499.into()), "{record}");
+}
+
+fn hasty_clients_only() -> Setup {
+    setup().section("request", "min_body_rate = \"1MiB\"\nbody_grace = \"1s\"")
+}
+
+#[test]
+fn that_the_origin_takes_no_more_of_a_body_is_not_its_clients_fault() {
+    let (origin, _tell) = fed_up();
+    let upstream = format!("servers = [\"{origin}\"]\nwrite_timeout = \"8s\"\nread_timeout = \"1s\"");
+    let gate = hasty_clients_only().section("server", "threads = 1").upstream("origin", &upstream).start();
+    let status = block_on(async {
+        let mut client = clear(gate.addr).await;
+        let (answer, mut stream) = begin(&mut client, "/").await;
+        let (answer, _) = tokio::join!(answer, send_all(&mut stream, 64 << 20));
+        answer.unwrap().status()
+    });
+    assert_eq!(status, 504);
+    assert_eq!(gate.records(1)[0]["fault"], "upstream_timed_out");
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 
-use super::http2::{gates, noticed, over_http2, setup};
+use super::http2::{gates, noticed, old, over_http2, setup};
 use crate::http2::{block_on, clear, send};
 use crate::net::PATIENCE;
 use crate::net::origin::{Answer, Origin};
@@ -127,26 +127,37 @@ fn a_client_that_talks_with_the_origin_may_be_slow() {
     }
 }
 
+/// Says a few words and hears each of them, and then a lot of both at once.
+async fn talk(gate: &Running) {
+    let mut client = clear(gate.addr).await;
+    let (answer, mut stream) = begin(&mut client, "/").await;
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut answer = answer.into_body();
+    for word in ["one", "two", "three"] {
+        stream.send_data(Bytes::from(word), false).unwrap();
+        assert_eq!(take(&mut answer, word.len()).await, word.as_bytes());
+    }
+    let large = 4 << 20;
+    let (sent, taken) = tokio::join!(send_all(&mut stream, large), take(&mut answer, large));
+    assert_eq!((sent, taken.len()), (large, large));
+    while let Some(rest) = answer.data().await {
+        assert!(rest.unwrap().is_empty());
+    }
+}
+
 #[test]
 fn both_sides_may_talk_in_turn() {
-    let origin = echoing();
-    for (way, gate) in &gates(setup, origin) {
-        block_on(async {
-            let mut client = clear(gate.addr).await;
-            let (answer, mut stream) = begin(&mut client, "/").await;
-            let mut answer = answer.await.unwrap().into_body();
-            for word in ["one", "two", "three"] {
-                stream.send_data(Bytes::from(word), false).unwrap();
-                assert_eq!(take(&mut answer, word.len()).await, word.as_bytes(), "{way:?}");
-            }
-            let large = 4 << 20;
-            let (sent, taken) = tokio::join!(send_all(&mut stream, large), take(&mut answer, large));
-            assert_eq!((sent, taken.len()), (large, large), "{way:?}");
-            while let Some(rest) = answer.data().await {
-                assert!(rest.unwrap().is_empty(), "{way:?}");
-            }
-        });
+    for (_, gate) in &gates(setup, echoing()) {
+        block_on(talk(gate));
     }
+}
+
+#[test]
+fn so_they_may_if_the_origin_speaks_tls() {
+    let upstream = format!("servers = {}\ntls = {{ verify = false }}", quoted(&[old(echoing())]));
+    let gate = setup().upstream("origin", &upstream).start();
+    block_on(talk(&gate));
 }
 
 #[test]
