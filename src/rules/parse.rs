@@ -151,6 +151,9 @@ fn syntax(script: &Script, error: &ParseError, constants: &[(String, Dynamic)]) 
     let (message, hint, width) = match &*error.0 {
         Kind::VariableUndefined(name) => {
             let hint = match constant(name) {
+                None if ["req", "risk"].contains(&name.as_str()) => {
+                    "it is what `fn assess(req, risk) { ... }` is given; write this in there".to_owned()
+                }
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => "declare it with `let` in this function or `const` at the top".to_owned(),
             };

@@ -222,6 +222,10 @@ fn a_script_begins_at_assess() {
         ("fn assess(req) { }", "t.rhai:1:16: `assess` has the wrong parameters"),
         ("fn assess(req, risk) { } fn observe(req) { }", "`observe` has the wrong parameters"),
         ("let x = 1; fn assess(req, risk) { }", "t.rhai:1:1: `let x` at the top never runs; write `const`"),
+        (
+            "if req.path == \"/\" { risk.block(\"a.b\"); }",
+            "t.rhai:1:4: unknown variable `req`; it is what `fn assess(req, risk) { ... }` is given; write this in there",
+        ),
         ("fn assess(req, risk) { ", "t.rhai:1:24: expecting '}'"),
         ("const A = [1]; fn assess(req, risk) { A; let }", "t.rhai:1:46: expecting name of a variable"),
     ] {
