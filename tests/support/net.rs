@@ -11,8 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long one read or write may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one read or write may take: less than the minute that a gate waits by default, so that what hangs shows.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 const MAX_HEAD: u64 = 1024 * 1024;
 
 /// A loopback address whose port was free a moment ago.
